@@ -1,0 +1,33 @@
+"""Every error that medconv raises on purpose: what was expected, what came, what to do now."""
+
+
+class MedconvError(Exception):
+    """Base of all errors raised on purpose; a command prints its text without a traceback."""
+
+
+class ShapeError(MedconvError, ValueError):
+    """A tensor has another rank, channel count or size than the layer was built for."""
+
+
+class ConfigError(MedconvError, ValueError):
+    """A configuration or an argument asks for something that cannot be built."""
+
+
+class UnknownNameError(ConfigError):
+    """A name is in no catalogue; the text offers the nearest ones."""
+
+
+class GeometryError(MedconvError, ValueError):
+    """An affine, spacing or grid is unusable, or two grids that must agree do not."""
+
+
+class BadImageError(MedconvError, ValueError):
+    """A file cannot be used as an image or label volume; the text names the file and the remedy."""
+
+
+class DatasetError(MedconvError, ValueError):
+    """A dataset is incomplete or contradicts itself; the text lists every problem found."""
+
+
+class CheckpointError(MedconvError, ValueError):
+    """A checkpoint is damaged, foreign, unsafe, or of a version that cannot be read."""
