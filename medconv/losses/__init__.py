@@ -1,0 +1,16 @@
+"""Losses: what a training step makes small; logits in, one float32 number out.
+
+A loss sees log-probabilities, so softmax and its logarithm are taken once, in float32, whatever the network
+computed in. Every loss works in 2-D and 3-D, on CPU and GPU, compiled or not, and its gradient does not
+depend on the order of atomic additions.
+"""
+
+from __future__ import annotations
+
+from medconv.losses.base import Loss
+from medconv.losses.compound import DiceCrossEntropyLoss
+from medconv.losses.cross_entropy import CrossEntropyLoss
+from medconv.losses.deep_supervision import DeepSupervisionLoss
+from medconv.losses.dice import DiceLoss
+
+__all__ = ["CrossEntropyLoss", "DeepSupervisionLoss", "DiceCrossEntropyLoss", "DiceLoss", "Loss"]

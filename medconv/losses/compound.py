@@ -1,0 +1,75 @@
+"""Dice plus cross-entropy: the pair that wins most segmentation challenges.
+
+Source: Isensee et al., "nnU-Net", Nature Methods 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from medconv.errors import ConfigError
+from medconv.losses.base import Loss
+from medconv.losses.cross_entropy import CrossEntropyLoss
+from medconv.losses.dice import DiceLoss
+
+
+class DiceCrossEntropyLoss(Loss):
+    r"""Weighted sum of ``DiceLoss`` and ``CrossEntropyLoss`` over one log-softmax.
+
+    .. math:: L = w_D L_{Dice} + w_C L_{CE}
+
+    Cross-entropy gives every voxel a gradient from the first step, Dice keeps small structures from being
+    drowned by background. The defaults are nnU-Net's.
+
+    Args:
+        dice_weight: Factor of the Dice term.
+        cross_entropy_weight: Factor of the cross-entropy term.
+        batch_dice: See ``DiceLoss.batch``.
+        include_background: Whether class 0 counts in the Dice term (it always counts in cross-entropy).
+        smooth: See ``DiceLoss``, in voxels.
+        class_weights: See ``CrossEntropyLoss``.
+        label_smoothing: See ``CrossEntropyLoss``.
+
+    Raises:
+        ConfigError: A weight is negative or both are 0, or a part refuses its settings.
+
+    Example:
+        >>> import torch
+        >>> loss = DiceCrossEntropyLoss()
+        >>> loss(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4).long()).dtype
+        torch.float32
+    """
+
+    def __init__(
+        self,
+        *,
+        dice_weight: float = 1.0,
+        cross_entropy_weight: float = 1.0,
+        batch_dice: bool = False,
+        include_background: bool = False,
+        smooth: float = 1e-5,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if min(dice_weight, cross_entropy_weight) < 0 or dice_weight + cross_entropy_weight == 0:
+            raise ConfigError(
+                "expected dice_weight and cross_entropy_weight that are not negative and not both 0, "
+                f"got {dice_weight} and {cross_entropy_weight}"
+            )
+        self.dice_weight = dice_weight
+        self.cross_entropy_weight = cross_entropy_weight
+        self.dice = DiceLoss(batch=batch_dice, include_background=include_background, smooth=smooth)
+        self.cross_entropy = CrossEntropyLoss(class_weights=class_weights, label_smoothing=label_smoothing)
+
+    def of_log_probs(self, log_probs: Tensor, true_log_probs: Tensor, target: Tensor) -> Tensor:
+        """See ``Loss.of_log_probs``."""
+        dice = self.dice.of_log_probs(log_probs, true_log_probs, target)
+        cross_entropy = self.cross_entropy.of_log_probs(log_probs, true_log_probs, target)
+        return self.dice_weight * dice + self.cross_entropy_weight * cross_entropy
+
+    def extra_repr(self) -> str:
+        """Settings, as PyTorch prints them."""
+        return f"dice_weight={self.dice_weight}, cross_entropy_weight={self.cross_entropy_weight}"

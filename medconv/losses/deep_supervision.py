@@ -1,0 +1,104 @@
+"""The same loss on every resolution of the decoder.
+
+Source: Lee et al., "Deeply-Supervised Nets", AISTATS 2015; weights of Isensee et al., "nnU-Net", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medconv.errors import ShapeError
+from medconv.losses.base import Loss
+
+
+class DeepSupervisionLoss(nn.Module):
+    r"""Weighted mean of a loss over the outputs of a decoder, full resolution first.
+
+    .. math:: L = \sum_i w_i \, L(z_i, t_i), \qquad w_i = 2^{-i} / \sum_j 2^{-j}
+
+    The target :math:`t_i` is sampled nearest to the size of output :math:`z_i`. A plain tensor, as a network
+    gives in evaluation mode or without auxiliary heads, goes through the loss unchanged. It is no ``Loss``
+    itself, since it takes a list.
+
+    Args:
+        loss: Applied to every output.
+        drop_lowest: Give the lowest resolution weight 0. nnU-Net's networks have a head at every decoder
+            stage and its rule drops the lowest; use ``True`` with such a network, ``False`` where that head
+            is not built.
+
+    Shape:
+        - ``outputs``: ``(B, K, *S)``, or a list of ``(B, K, *S_i)`` with ``S_0 = S``.
+        - ``target``: ``(B, 1, *S)``, integer.
+
+    Raises:
+        ShapeError: The list is empty, or its first output has not the target's size.
+
+    Example:
+        >>> from medconv.losses import DiceCrossEntropyLoss
+        >>> loss = DeepSupervisionLoss(DiceCrossEntropyLoss())
+        >>> outputs = [torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)]
+        >>> bool(loss(outputs, torch.zeros(1, 1, 8, 8).long()) > 0), loss.weights(3)
+        (True, (0.5714285714285714, 0.2857142857142857, 0.14285714285714285))
+    """
+
+    def __init__(self, loss: Loss, *, drop_lowest: bool = False) -> None:
+        super().__init__()
+        self.loss = loss
+        self.drop_lowest = drop_lowest
+
+    def weights(self, num_outputs: int) -> tuple[float, ...]:
+        """The weights of so many outputs; they sum to 1. An only output is never dropped."""
+        raw = [0.5**i for i in range(num_outputs)]
+        if self.drop_lowest and num_outputs > 1:
+            raw[-1] = 0.0
+        return tuple(w / sum(raw) for w in raw)
+
+    def forward(self, outputs: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """The weighted mean, as a scalar."""
+        if isinstance(outputs, Tensor):
+            outputs = [outputs]
+        if not outputs or outputs[0].shape[2:] != target.shape[2:]:
+            sizes = [tuple(o.shape[2:]) for o in outputs]
+            raise ShapeError(
+                f"expected outputs with the full resolution first and a target of its size, "
+                f"{tuple(target.shape[2:])}; got {sizes or 'an empty list'}"
+            )
+        terms = [
+            weight * self.loss(output, sample_nearest(target, output.shape[2:]))
+            if weight
+            else _keep_in_graph(output)
+            for weight, output in zip(self.weights(len(outputs)), outputs, strict=True)
+        ]
+        return torch.stack(terms).sum()
+
+    def extra_repr(self) -> str:
+        """Settings, as PyTorch prints them."""
+        return f"drop_lowest={self.drop_lowest}"
+
+
+def sample_nearest(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Labels on a coarser (or finer) grid over the same field: the value at the voxel under each new centre.
+
+    It equals ``interpolate(mode="nearest-exact")`` and takes any integer type.
+
+    Shape:
+        - ``labels`` ``(B, 1, *S)``; output ``(B, 1, *size)``.
+
+    Example:
+        >>> sample_nearest(torch.tensor([[[0, 1, 2, 3, 4, 5]]]), (3,))
+        tensor([[[1, 3, 5]]])
+    """
+    for axis, (new, old) in enumerate(zip(size, labels.shape[2:], strict=True), start=2):
+        if new != old:
+            # (2 i + 1) old / (2 new) is (i + 0.5) old / new in whole numbers: no rounding to go wrong
+            index = (2 * torch.arange(new, device=labels.device) + 1) * old // (2 * new)
+            labels = labels.index_select(axis, index)
+    return labels
+
+
+def _keep_in_graph(output: Tensor) -> Tensor:
+    # a head without a gradient stops distributed training at the second step; zeros are a gradient
+    return 0.0 * output.float().mean()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from medconv.errors import ShapeError
+from medconv.losses import CrossEntropyLoss, DeepSupervisionLoss, DiceCrossEntropyLoss
+from medconv.losses.deep_supervision import sample_nearest
+
+SIZES = [(12, 10, 8), (6, 5, 8), (3, 5, 4), (3, 2, 2)]
+
+
+def draw(sizes: list[tuple[int, ...]] = SIZES) -> tuple[list[torch.Tensor], torch.Tensor]:
+    torch.manual_seed(3)
+    target = torch.randint(0, 3, (2, 1, *sizes[0]), dtype=torch.uint8)
+    return [torch.randn(2, 3, *size) for size in sizes], target
+
+
+@pytest.mark.parametrize(("new", "old"), [(4, 8), (3, 8), (5, 7), (1, 6), (9, 4), (6, 6)])
+def test_sampling_equals_nearest_exact_interpolation(new: int, old: int) -> None:
+    labels = torch.arange(old * 5).view(1, 1, old, 5)
+    oracle = interpolate(labels.float(), (new, 3), mode="nearest-exact").long()
+    assert torch.equal(sample_nearest(labels, (new, 3)), oracle)
+
+
+def test_it_is_the_weighted_mean_over_the_outputs() -> None:
+    outputs, target = draw()
+    part = DiceCrossEntropyLoss()
+    small = [interpolate(target.float(), o.shape[2:], mode="nearest-exact").long() for o in outputs]
+    values = [part(o, t) for o, t in zip(outputs, small, strict=True)]
+    expected = sum(w * v for w, v in zip((8 / 15, 4 / 15, 2 / 15, 1 / 15), values, strict=True))
+    torch.testing.assert_close(DeepSupervisionLoss(part)(outputs, target), torch.as_tensor(expected))
+
+
+def test_nnunet_drops_the_lowest_and_normalises_the_rest() -> None:
+    loss = DeepSupervisionLoss(CrossEntropyLoss(), drop_lowest=True)
+    assert loss.weights(4) == pytest.approx((4 / 7, 2 / 7, 1 / 7, 0))
+    assert loss.weights(1) == (1.0,)
+    outputs, target = draw()
+    same_without = DeepSupervisionLoss(CrossEntropyLoss())(outputs[:-1], target)
+    torch.testing.assert_close(loss(outputs, target), same_without)
+
+
+def test_a_dropped_output_still_gets_a_gradient_of_zeros() -> None:
+    outputs, target = draw()
+    outputs = [o.requires_grad_() for o in outputs]
+    DeepSupervisionLoss(CrossEntropyLoss(), drop_lowest=True)(outputs, target).backward()
+    assert outputs[-1].grad is not None
+    assert not outputs[-1].grad.any()
+    assert all(bool(o.grad.any()) for o in outputs[:-1] if o.grad is not None)
+
+
+def test_a_plain_tensor_and_a_list_of_one_are_the_loss_itself() -> None:
+    (output,), target = draw(SIZES[:1])
+    part = CrossEntropyLoss()
+    for drop_lowest in (False, True):
+        loss = DeepSupervisionLoss(part, drop_lowest=drop_lowest)
+        assert loss(output, target) == part(output, target)
+        assert loss([output], target) == part(output, target)
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")  # dynamo does
+def test_it_compiles_in_one_graph() -> None:
+    outputs, target = draw()
+    loss = DeepSupervisionLoss(DiceCrossEntropyLoss())
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(outputs, target), loss(outputs, target))
+
+
+def test_outputs_without_the_full_resolution_first_are_refused() -> None:
+    outputs, target = draw()
+    loss = DeepSupervisionLoss(CrossEntropyLoss())
+    with pytest.raises(ShapeError, match="full resolution first"):
+        loss(outputs[::-1], target)
+    with pytest.raises(ShapeError, match="got an empty list"):
+        loss([], target)
