@@ -1,0 +1,73 @@
+"""Files that are either whole or absent: write beside the target, then rename."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a hidden path beside ``target``; what is written there replaces the target on success.
+
+    The temporary name keeps every suffix of the target, because writers choose the format by it. The folder
+    of the target is made if it is absent. A run that is killed leaves at most a file named ``.*.tmp*``, never
+    a half-written target.
+
+    Args:
+        target: The file to be created or replaced.
+
+    Yields:
+        A path that does not exist yet, in the folder of the target.
+
+    Raises:
+        FileNotFoundError: The block ended without writing the file.
+        IsADirectoryError: The target is a folder.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with atomic_path(Path(folder) / "mask.nii.gz") as temporary:
+        ...         temporary.name.endswith(".nii.gz"), temporary.write_text("x")
+        ...     sorted(p.name for p in Path(folder).iterdir())
+        (True, 1)
+        ['mask.nii.gz']
+    """
+    target = Path(target)
+    if target.is_dir():
+        raise IsADirectoryError(f"expected a file name to write to, got the folder {target}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(_temporary_name(target.name))
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush(target.parent)
+
+
+def write_text(target: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _temporary_name(name: str) -> str:
+    stem, dot, suffixes = name.lstrip(".").partition(".")
+    return f".{stem}.tmp{secrets.token_hex(4)}{dot}{suffixes}"
+
+
+def _flush(path: Path) -> None:
+    """Push a file or a folder entry to the disk, where the system can do that."""
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

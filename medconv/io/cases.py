@@ -1,0 +1,121 @@
+"""What a dataset is: cases, their files, and the names of channels and labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from medconv.errors import DatasetError
+from medconv.io.readers import suffix_of, supported_suffixes
+
+_CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One examination.
+
+    Args:
+        case_id: Unique in the dataset; letters, digits, ``. _ -``, at most 128.
+        images: One file with all channels, or one file a channel.
+        label: The label map, or ``None`` where nobody drew one.
+        group: Cases of one group (a patient) are never divided between training and validation.
+    """
+
+    case_id: str
+    images: tuple[Path, ...]
+    label: Path | None
+    group: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases that were checked to exist, and what their channels and label values mean.
+
+    Args:
+        root: The folder that all relative paths start from.
+        cases: Sorted by ``case_id``.
+        channel_names: In the order of the channels.
+        label_names: Label value to name, 0 to K - 1, 0 being background; empty where nothing is declared.
+    """
+
+    root: Path
+    cases: tuple[Case, ...]
+    channel_names: tuple[str, ...]
+    label_names: Mapping[int, str]
+
+
+def check_cases(source: Path, cases: Sequence[Case], problems: list[str]) -> tuple[Case, ...]:
+    """Sort cases and refuse the dataset if anything is wrong with it.
+
+    Args:
+        source: The file or folder that describes the dataset.
+        cases: As found.
+        problems: What was already found wrong; ids, duplicates and missing files are added.
+
+    Raises:
+        DatasetError: There is at least one problem, or no case; every problem is listed.
+    """
+    seen: dict[str, int] = {}
+    used: dict[Path, str] = {}
+    for case in cases:
+        seen[case.case_id] = seen.get(case.case_id, 0) + 1
+        if not _CASE_ID.fullmatch(case.case_id) or set(case.case_id) == {"."}:
+            problems.append(f"case id {case.case_id!r}: use 1 to 128 letters, digits, '.', '_' or '-'")
+        for path in (*case.images, *([case.label] if case.label else [])):
+            _check_file(path, case.case_id, used, problems)
+    problems.extend(f"case id {case_id!r} occurs {n} times" for case_id, n in seen.items() if n > 1)
+    if not cases and not problems:
+        problems.append("no cases found")
+    raise_problems(source, problems)
+    return tuple(sorted(cases, key=lambda case: case.case_id))
+
+
+def raise_problems(source: Path, problems: Sequence[str]) -> None:
+    """Raise one error that lists every problem, or return if there is none.
+
+    Raises:
+        DatasetError: ``problems`` is not empty.
+    """
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise DatasetError(
+            f"{source}: {len(problems)} problem(s) to correct before the dataset can be used:\n{listed}"
+        )
+
+
+def resolve_inside(root: Path, entry: object, where: str, problems: list[str]) -> Path | None:
+    """The file that an entry of a description names, if it is relative and stays inside ``root``.
+
+    Links are followed first, so a link that leads out of the folder is refused too.
+    """
+    if not isinstance(entry, str) or not entry:
+        problems.append(f"{where}: expected a path, got {entry!r}")
+        return None
+    if PurePosixPath(entry).is_absolute() or PureWindowsPath(entry).drive or "\0" in entry:
+        problems.append(f"{where}: {entry!r} is not relative to the dataset folder")
+        return None
+    path = root / entry
+    if not path.resolve().is_relative_to(root.resolve()):
+        problems.append(
+            f"{where}: {entry!r} leads out of the dataset folder; copy the file into it, or list it in a CSV"
+        )
+        return None
+    return path
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is the left-over of a system or a writer (``._x``, ``.DS_Store``, ``.x.tmp…``)."""
+    return path.name.startswith(".")
+
+
+def _check_file(path: Path, case_id: str, used: dict[Path, str], problems: list[str]) -> None:
+    owner = used.setdefault(path.resolve(), case_id)
+    if suffix_of(path) is None:
+        problems.append(f"case {case_id}: {path.name} does not end in {', '.join(supported_suffixes())}")
+    elif not path.is_file():
+        problems.append(f"case {case_id}: no such file: {path}")
+    elif owner != case_id:
+        problems.append(f"case {case_id}: {path.name} is also used by case {owner}")

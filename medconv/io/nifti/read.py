@@ -1,0 +1,193 @@
+"""Read images and labels; what is wrong with a file is said before its voxels take memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Header, Nifti1Image
+
+from medconv.errors import BadImageError, GeometryError
+from medconv.io.geometry import require_same_grid
+from medconv.io.nifti.file import as_bad_image, decode, is_compressed, open_nifti
+from medconv.io.nifti.header import (
+    MAX_VOXELS,
+    Form,
+    Header,
+    check_file_size,
+    check_fits,
+    inspect_header,
+)
+from medconv.io.nifti.label_values import to_labels
+from medconv.io.volume import Volume
+
+
+def read_header(path: str | Path, *, form: Form | None = None) -> Header:
+    """Shape, channels and geometry of a file, without decoding a voxel.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        form: Which affine to believe where qform and sform disagree; ``None`` refuses such files.
+
+    Raises:
+        BadImageError: The file or its header is unusable.
+        GeometryError: Its affine is.
+    """
+    path = Path(path)
+    with open_nifti(path) as (raw, _):
+        return inspect_header(raw, str(path), form)
+
+
+def read_volume(
+    path: str | Path,
+    *,
+    channels: int | None = None,
+    max_voxels: int = MAX_VOXELS,
+    form: Form | None = None,
+) -> Volume:
+    """Read an image as ``(C, X, Y, Z)`` float32, axes in the order they are stored.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``; two to four axes, the fourth being channels.
+        channels: How many channels the image must have; ``None`` takes what comes.
+        max_voxels: Largest number of voxels × channels that is read.
+        form: Which affine to believe where qform and sform disagree; ``None`` refuses such files.
+
+    Raises:
+        BadImageError: Absent, damaged, truncated, too large, without voxels, with another number of channels,
+            or with voxels that are NaN or infinite.
+        GeometryError: The affine is singular, not finite, sheared, or given twice differently.
+
+    Cost:
+        Each voxel is decoded once; at most two copies of the volume are in memory.
+    """
+    path = Path(path)
+    with open_nifti(path) as (raw, stream):
+        header = _checked(raw, path, max_voxels, form)
+        _check_channels(header, channels, str(path))
+        data = decode(raw, stream, np.float32)
+    return _image(data, header, path, str(path))
+
+
+def read_labels(
+    path: str | Path,
+    *,
+    allowed: Collection[int] | None = None,
+    like: Volume | None = None,
+    max_voxels: int = MAX_VOXELS,
+    form: Form | None = None,
+) -> Volume:
+    """Read a label map as ``(1, X, Y, Z)`` of the smallest unsigned integer type.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz`` with one channel.
+        allowed: Every value that may occur; ``None`` allows all.
+        like: The image on whose grid the labels must lie.
+        max_voxels: Largest number of voxels that is read.
+        form: Which affine to believe where qform and sform disagree; ``None`` refuses such files.
+
+    Raises:
+        BadImageError: As for :func:`read_volume`, or values that are negative, not whole or not allowed.
+        GeometryError: As for :func:`read_volume`, or the grid is not that of ``like``.
+    """
+    path = Path(path)
+    with open_nifti(path) as (raw, stream):
+        header = _checked(raw, path, max_voxels, form)
+        _check_channels(header, 1, str(path))
+        if like is not None:
+            require_same_grid(like, Volume(np.empty((1, *header.shape)), header.geometry, None, path))
+        data = decode(raw, stream)
+    labels = to_labels(data, str(path), allowed)
+    return Volume(_channels_first(labels, header), header.geometry, header.raw, path)
+
+
+def volume_from_nibabel(image: Any, *, channels: int | None = None, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Take over an image that nibabel holds, with the same checks as :func:`read_volume`."""
+    path = Path(image.get_filename()) if image.get_filename() else None
+    name = str(path) if path else "the nibabel image"
+    image = Nifti1Image.from_image(image)
+    image.update_header()
+    with as_bad_image(name):
+        check_fits(image.header, name, max_voxels)
+        header = inspect_header(image.header, name)
+        _check_channels(header, channels, name)
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = np.asanyarray(image.dataobj, dtype=np.float32)
+    return _image(data, header, path, name)
+
+
+def volume_from_array(array: npt.ArrayLike, spacing_mm: Sequence[float]) -> Volume:
+    """Make a volume of an array ``(*S)`` or ``(C, *S)`` whose axes grow to R, A and S.
+
+    Args:
+        array: As many axes as ``spacing_mm`` has entries, or one more in front for channels.
+        spacing_mm: Edge lengths of a voxel; two entries for a single slice.
+
+    Raises:
+        BadImageError: NaN, infinite or no voxels, or another number of axes.
+        GeometryError: A spacing that is not positive.
+
+    Example:
+        >>> volume_from_array(np.zeros((4, 5, 6)), (1.0, 1.0, 2.5)).data.shape
+        (1, 4, 5, 6)
+    """
+    data, spacing = np.asarray(array), tuple(float(s) for s in spacing_mm)
+    if len(spacing) not in (2, 3) or not all(np.isfinite(s) and s > 0 for s in spacing):
+        raise GeometryError(f"expected a spacing_mm of two or three positive numbers, got {list(spacing_mm)}")
+    if data.ndim == len(spacing):
+        data = data[None]
+    if data.ndim != len(spacing) + 1:
+        raise BadImageError(
+            f"expected an array of {len(spacing)} axes (one per entry of spacing_mm) or one more for "
+            f"channels, "
+            f"got the shape {data.shape}"
+        )
+    data = data[..., None] if len(spacing) == 2 else data
+    raw = Nifti1Header()
+    raw.set_data_shape(data.shape[1:])
+    raw.set_xyzt_units("mm")
+    affine = np.diag((*spacing, 1.0, 1.0)[:4])
+    raw.set_sform(affine, 1)
+    raw.set_qform(affine, 1)
+    header = inspect_header(raw, "the array")
+    return Volume(_require_finite(data.astype(np.float32), "the array"), header.geometry, header.raw)
+
+
+def _checked(raw: Any, path: Path, max_voxels: int, form: Form | None) -> Header:
+    header = inspect_header(raw, str(path), form)
+    check_fits(raw, str(path), max_voxels)
+    check_file_size(raw, str(path), path.stat().st_size, is_compressed(path))
+    return header
+
+
+def _check_channels(header: Header, channels: int | None, name: str) -> None:
+    if channels is not None and header.channels != channels:
+        raise BadImageError(
+            f"{name}: expected {channels} channel(s), got {header.channels}; take the right file, or "
+            f"extract the "
+            f"volumes you need from a time series or a multi-channel image (e.g. img.slicer[..., "
+            f":{channels}])"
+        )
+
+
+def _image(data: npt.NDArray[Any], header: Header, path: Path | None, name: str) -> Volume:
+    data = _channels_first(_require_finite(data, name), header)
+    return Volume(data, header.geometry, header.raw, path)
+
+
+def _channels_first(data: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+    return np.moveaxis(data.reshape(*header.shape, header.channels), -1, 0)
+
+
+def _require_finite(data: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    if np.isfinite(data).all():
+        return data
+    nan, infinite = int(np.isnan(data).sum()), int(np.isinf(data).sum())
+    raise BadImageError(
+        f"{name}: expected finite float32 voxels, got {nan} NaN and {infinite} infinite of "
+        f"{data.size:,}; find out "
+        f"where they come from, or replace them (e.g. numpy.nan_to_num) and save the image again"
+    )

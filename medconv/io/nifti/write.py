@@ -1,0 +1,97 @@
+"""Write labels and images on a grid that already exists, with its header, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti2 import Nifti2Header, Nifti2Image
+
+from medconv.errors import BadImageError, GeometryError
+from medconv.io.atomic import atomic_path
+from medconv.io.nifti.file import SUFFIXES
+from medconv.io.nifti.label_table import label_table
+from medconv.io.nifti.label_values import to_labels
+from medconv.io.volume import Volume
+
+_INTENT_LABEL = 1002
+
+
+def write_labels(
+    path: str | Path,
+    labels: npt.NDArray[Any],
+    like: Volume,
+    label_names: Mapping[int, str] | None = None,
+) -> None:
+    """Write a label map on the grid of ``like``, in the smallest unsigned integer type.
+
+    Units, description and both forms of the affine come from the header of ``like``; qform and sform are
+    written equal. Its extensions (often DICOM tags of the scan) are left out.
+
+    Args:
+        path: Ends in ``.nii`` or ``.nii.gz``; the folder is made if it is absent.
+        labels: ``(*S)`` of whole, non-negative values.
+        like: The image that was segmented.
+        label_names: Value to name, stored so that viewers show the names.
+
+    Raises:
+        BadImageError: Values that are not labels, or a name without a NIfTI suffix.
+        GeometryError: The shape is not that of ``like``.
+    """
+    _require_shape(labels.shape, like, path)
+    values = to_labels(np.asarray(labels), f"labels for {path}")
+    header = _header_for(like, values.dtype)
+    header["intent_code"] = _INTENT_LABEL
+    header["cal_min"], header["cal_max"] = 0, values.max()
+    if label_names:
+        header.extensions.append(label_table(label_names))
+    _save(path, values, header)
+
+
+def write_volume(path: str | Path, data: npt.NDArray[Any], like: Volume) -> None:
+    """Write an image or class scores on the grid of ``like`` as float32, channels as the fourth axis.
+
+    Args:
+        path: Ends in ``.nii`` or ``.nii.gz``; the folder is made if it is absent.
+        data: ``(C, *S)`` or ``(*S)``.
+        like: The volume that gives the grid and header.
+
+    Raises:
+        BadImageError: A name without a NIfTI suffix.
+        GeometryError: The spatial shape is not that of ``like``.
+    """
+    channels = data if data.ndim == len(like.shape) + 1 else data[None]
+    _require_shape(channels.shape[1:], like, path)
+    header = _header_for(like, np.dtype(np.float32))
+    header["cal_min"], header["cal_max"] = 0, 0
+    voxels = channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
+    _save(path, voxels.astype(np.float32, copy=False), header)
+
+
+def _require_shape(shape: tuple[int, ...], like: Volume, path: str | Path) -> None:
+    if tuple(shape) != like.shape:
+        raise GeometryError(
+            f"{path}: expected voxels of the shape {like.shape} of {like.name}, got {tuple(shape)}; "
+            f"bring them back to the native grid first (Preprocessor.restore)"
+        )
+
+
+def _header_for(like: Volume, dtype: np.dtype[Any]) -> Any:
+    header = like.header.copy()
+    header.extensions.clear()
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(1, 0)
+    return header
+
+
+def _save(path: str | Path, voxels: npt.NDArray[Any], header: Any) -> None:
+    if not str(path).lower().endswith(SUFFIXES):
+        raise BadImageError(f"{path}: expected a name ending in {' or '.join(SUFFIXES)}, add one of them")
+    image_class = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
+    image = image_class(voxels, None, header)
+    with atomic_path(path) as temporary:
+        image.to_filename(temporary)

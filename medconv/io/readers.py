@@ -1,0 +1,108 @@
+"""Which reader belongs to which file name, and the images of one case as one volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medconv.errors import BadImageError
+from medconv.io import nifti
+from medconv.io.geometry import require_same_grid
+from medconv.io.nifti.file import SUFFIXES
+from medconv.io.volume import Volume
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files of one format are read.
+
+    Args:
+        name: Of the format.
+        suffixes: Lower-case endings of file names, longest first.
+        read_header: Shape and geometry without voxels.
+        read_volume: Images.
+        read_labels: Label maps.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read_header: Callable[..., nifti.Header]
+    read_volume: Callable[..., Volume]
+    read_labels: Callable[..., Volume]
+
+
+READERS = (Reader("NIfTI", SUFFIXES, nifti.read_header, nifti.read_volume, nifti.read_labels),)
+
+
+def supported_suffixes() -> tuple[str, ...]:
+    """Every ending of a file name that can be read.
+
+    Example:
+        >>> supported_suffixes()
+        ('.nii.gz', '.nii')
+    """
+    return tuple(suffix for reader in READERS for suffix in reader.suffixes)
+
+
+def suffix_of(path: str | Path) -> str | None:
+    """The supported ending of a file name, or ``None``.
+
+    Example:
+        >>> suffix_of("scan.v2.nii.gz"), suffix_of("scan.png")
+        ('.nii.gz', None)
+    """
+    name = Path(path).name
+    return next((name[-len(s) :] for s in supported_suffixes() if name.lower().endswith(s)), None)
+
+
+def stem_of(path: str | Path) -> str:
+    """The file name without its supported ending.
+
+    Example:
+        >>> stem_of("folder/scan.v2.nii.gz")
+        'scan.v2'
+    """
+    return Path(path).name.removesuffix(suffix_of(path) or "")
+
+
+def reader_for(path: str | Path) -> Reader:
+    """The reader of a file, chosen by its name.
+
+    Raises:
+        BadImageError: No reader knows the ending; the text lists those that exist.
+    """
+    suffix = (suffix_of(path) or "").lower()
+    for reader in READERS:
+        if suffix in reader.suffixes:
+            return reader
+    raise BadImageError(
+        f"{path}: expected a file ending in {', '.join(supported_suffixes())}; convert it to one of "
+        f"these first"
+    )
+
+
+def read_image(paths: Sequence[str | Path], *, channels: int | None = None) -> Volume:
+    """Read one case: one file, or one file a channel, which must lie on the same grid.
+
+    Args:
+        paths: One file with all channels, or several with one channel each, in order.
+        channels: How many channels the case must have; ``None`` takes what comes.
+
+    Raises:
+        BadImageError: A file is unusable or the number of channels is another one.
+        GeometryError: An affine is unusable, or two files lie on different grids.
+    """
+    if len(paths) == 1:
+        return reader_for(paths[0]).read_volume(paths[0], channels=channels)
+    if not paths or (channels is not None and len(paths) != channels):
+        raise BadImageError(
+            f"expected {channels or 'at least one'} image file(s) for the case, got {len(paths)}: "
+            f"{', '.join(map(str, paths))}; give one file per channel"
+        )
+    volumes = [reader_for(path).read_volume(path, channels=1) for path in paths]
+    for other in volumes[1:]:
+        require_same_grid(volumes[0], other)
+    return replace(volumes[0], data=np.concatenate([volume.data for volume in volumes]))
