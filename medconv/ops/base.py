@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from medconv.catalogue import catalogue
 from medconv.errors import ConfigError, ShapeError
-from medconv.ndim import CONV_MODULE, check_spatial_dims, same_padding, to_tuple
+from medconv.ndim import CONV, CONV_MODULE, check_spatial_dims, same_padding, to_tuple
 from medconv.ops.symmetry import SymmetryGroup
 from medconv.types import IntOrInts
 
@@ -70,7 +71,7 @@ class ConvOp(nn.Module, ABC):
     """True where ``forward`` takes ``(x, guide)``: the guide is made once per image by the network."""
 
     neutral: ClassVar[dict[str, Any] | None] = None
-    """Character at which the operator equals ``StandardConv`` on the same weights; ``None``: there is none."""
+    """Character at which the operator equals ``StandardConv`` with the same kernel; ``None``: there is none."""
 
     def __init__(
         self,
@@ -94,7 +95,9 @@ class ConvOp(nn.Module, ABC):
         self.dilation: tuple[int, ...] = to_tuple(dilation, spatial_dims, "dilation")
         self.padding = same_padding(self.kernel_size, self.stride, self.dilation)
         self.groups = groups
-        self.spacing_mm: tuple[float, ...] = to_tuple(1.0 if spacing_mm is None else spacing_mm, spatial_dims, "spacing_mm")
+        self.spacing_mm: tuple[float, ...] = to_tuple(
+            1.0 if spacing_mm is None else spacing_mm, spatial_dims, "spacing_mm"
+        )
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise ConfigError(
                 f"expected positive channel counts divisible by groups, got in_channels {in_channels}, "
@@ -114,7 +117,7 @@ class ConvOp(nn.Module, ABC):
         """Apply the operator to ``x`` of shape ``(B, in_channels, *S)``."""
 
     def dense_weight(self) -> Tensor | None:
-        """The ordinary kernel that this operator equals, shape ``weight_shape``; ``None`` if there is none."""
+        """The plain kernel that this operator equals, shape ``weight_shape``; ``None`` if there is none."""
         return None
 
     def fold(self) -> nn.Module:
@@ -126,7 +129,8 @@ class ConvOp(nn.Module, ABC):
         weight = self.dense_weight()
         if weight is None:
             raise ConfigError(
-                f"{type(self).__name__} depends on its input and equals no plain convolution; it cannot be folded"
+                f"{type(self).__name__} depends on its input and equals no plain convolution, so it cannot be "
+                f"folded; keep it as it is (check is_foldable first)"
             )
         conv = CONV_MODULE[self.spatial_dims](
             self.in_channels,
@@ -140,7 +144,9 @@ class ConvOp(nn.Module, ABC):
             device=weight.device,
             dtype=weight.dtype,
         )
-        conv.load_state_dict({"weight": weight.detach()} | ({} if self.bias is None else {"bias": self.bias.detach()}))
+        conv.load_state_dict(
+            {"weight": weight.detach()} | ({} if self.bias is None else {"bias": self.bias.detach()})
+        )
         return conv.train(self.training)
 
     @property
@@ -170,6 +176,16 @@ class ConvOp(nn.Module, ABC):
             )
         )
 
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Plain convolution of a checked input with this operator's geometry and bias.
+
+        Raises:
+            ShapeError: An input of another rank or channel count.
+        """
+        self.check_input(x)
+        convolution = CONV[self.spatial_dims]
+        return convolution(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
     def check_input(self, x: Tensor) -> None:
         """Refuse an input of another rank or channel count.
 
@@ -178,7 +194,9 @@ class ConvOp(nn.Module, ABC):
         """
         if x.dim() != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
             axes = "H, W" if self.spatial_dims == 2 else "D, H, W"
-            raise ShapeError(f"{type(self).__name__}: expected (B, {self.in_channels}, {axes}), got {tuple(x.shape)}")
+            raise ShapeError(
+                f"{type(self).__name__}: expected (B, {self.in_channels}, {axes}), got {tuple(x.shape)}"
+            )
 
     def extra_repr(self) -> str:
         """Geometry, as PyTorch prints it."""
@@ -187,3 +205,8 @@ class ConvOp(nn.Module, ABC):
             value = getattr(self, name)
             text += f", {name}={value}" if any(v != default for v in value) else ""
         return text + (f", groups={self.groups}" if self.groups > 1 else "")
+
+
+def conv_catalogue() -> dict[str, type[ConvOp]]:
+    """Every operator by class name: the shipped ones and those announced as ``medconv.convs``."""
+    return catalogue(ConvOp, "medconv.convs")  # type: ignore[type-abstract]
