@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+
+ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("WANDB_MODE", "disabled")
@@ -115,3 +120,14 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory, oblique_affine: np.nd
     }
     (root / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `make demo` leaves it, after a training of seconds: configs, data/demo, runs/unet_sym."""
+    folder = tmp_path_factory.mktemp("demo_run")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    fit = [sys.executable, "-m", "medconv", "fit", "--config", "configs/unet_sym.yaml", "--config", "debug"]
+    done = subprocess.run(fit, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
