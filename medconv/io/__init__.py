@@ -10,6 +10,7 @@ from medconv.io.datasets import discover, scan_label_names
 from medconv.io.geometry import reorient, require_same_grid, undo_reorient
 from medconv.io.nifti import (
     Header,
+    labels_to_nibabel,
     read_header,
     read_labels,
     read_volume,
@@ -18,7 +19,7 @@ from medconv.io.nifti import (
     write_labels,
     write_volume,
 )
-from medconv.io.readers import read_image, reader_for, supported_suffixes
+from medconv.io.readers import read_image, reader_for, stem_of, suffix_of, supported_suffixes
 from medconv.io.volume import Volume
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Volume",
     "atomic_path",
     "discover",
+    "labels_to_nibabel",
     "read_header",
     "read_image",
     "read_labels",
@@ -36,6 +38,8 @@ __all__ = [
     "reorient",
     "require_same_grid",
     "scan_label_names",
+    "stem_of",
+    "suffix_of",
     "supported_suffixes",
     "undo_reorient",
     "volume_from_array",

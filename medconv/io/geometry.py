@@ -6,17 +6,19 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import aff2axcodes
 
 from medconv.errors import GeometryError
-from medconv.io.volume import Volume
 from medconv.types import FloatArray, Geometry
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+NATIVE = "native"
+"""The orientation that means: leave the axes as they are stored."""
 
 GRID_TOLERANCE_VOX = 0.05
 """Two grids are the same if no corner lies further apart than this fraction of a voxel."""
@@ -69,7 +71,7 @@ def reorient(
     Args:
         data: ``(C, *S)``.
         geometry: Of ``data`` as it is.
-        orientation: Three letters, one of each pair L/R, A/P, S/I.
+        orientation: Three letters, one of each pair L/R, A/P, S/I; or ``"native"`` for no change.
 
     Returns:
         The data, contiguous, and its new geometry.
@@ -77,8 +79,7 @@ def reorient(
     Raises:
         GeometryError: ``orientation`` is no orientation.
     """
-    axes, flips = _moves(geometry.orientation, orientation)
-    turned = _turn(data, axes, flips)
+    turned = _turn(data, *_moves(geometry.orientation, orientation))
     return turned, reorient_geometry(geometry, data.shape[1:], orientation)
 
 
@@ -90,7 +91,7 @@ def undo_reorient(
     Args:
         data: ``(C, *S)`` in ``orientation``.
         native: The geometry before :func:`reorient`.
-        orientation: The orientation ``data`` is in.
+        orientation: The orientation ``data`` is in, as it was given to :func:`reorient`.
     """
     return _turn(data, *_moves(orientation, native.orientation))
 
@@ -101,7 +102,7 @@ def reorient_geometry(geometry: Geometry, shape: Sequence[int], orientation: str
     Args:
         geometry: Before turning.
         shape: ``*S`` before turning.
-        orientation: Three letters.
+        orientation: As for :func:`reorient`.
     """
     axes, flips = _moves(geometry.orientation, orientation)
     old_from_new = np.zeros((4, 4))
@@ -110,7 +111,8 @@ def reorient_geometry(geometry: Geometry, shape: Sequence[int], orientation: str
         old_from_new[old, new] = -1 if flip else 1
         old_from_new[old, 3] = shape[old] - 1 if flip else 0
     spacing = tuple(geometry.spacing_mm[axis] for axis in axes)
-    return Geometry(geometry.affine @ old_from_new, spacing, orientation)
+    turned = geometry.orientation if orientation == NATIVE else orientation
+    return Geometry(geometry.affine @ old_from_new, spacing, turned)
 
 
 def reorient_shape(shape: Sequence[int], geometry: Geometry, orientation: str) -> tuple[int, ...]:
@@ -139,12 +141,28 @@ def grid_difference_vox(one: FloatArray, other: FloatArray, shape: Sequence[int]
     return float(np.abs(apart[:3]).max())
 
 
-def require_same_grid(image: Volume, label: Volume, tolerance_vox: float = GRID_TOLERANCE_VOX) -> None:
+class OnGrid(Protocol):
+    """Anything that lies on a grid: a ``Volume``, or the ``Header`` of one that is not read yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``*S``."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+
+    @property
+    def name(self) -> str:
+        """What error messages call it."""
+
+
+def require_same_grid(image: OnGrid, label: OnGrid, tolerance_vox: float = GRID_TOLERANCE_VOX) -> None:
     """Refuse two volumes whose voxels do not lie in the same places.
 
     Args:
-        image: The volume that sets the grid.
-        label: The volume that must lie on it.
+        image: What sets the grid.
+        label: What must lie on it.
         tolerance_vox: Largest distance of corresponding corners, in voxels of the image.
 
     Raises:
@@ -184,6 +202,8 @@ def check_orientation(orientation: str) -> str:
 
 def _moves(source: str, target: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """For each target axis: the source axis it comes from, and whether that is turned round."""
+    if NATIVE in (source, target):
+        return (0, 1, 2), (False, False, False)
     check_orientation(source)
     check_orientation(target)
     axes = tuple(source.index(t if t in source else _OPPOSITE[t]) for t in target)

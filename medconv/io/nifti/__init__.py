@@ -9,12 +9,13 @@ from medconv.io.nifti.read import (
     volume_from_array,
     volume_from_nibabel,
 )
-from medconv.io.nifti.write import write_labels, write_volume
+from medconv.io.nifti.write import labels_to_nibabel, write_labels, write_volume
 
 __all__ = [
     "MAX_VOXELS",
     "Header",
     "label_table_xml",
+    "labels_to_nibabel",
     "read_header",
     "read_labels",
     "read_volume",

@@ -33,12 +33,14 @@ class Header:
         shape: ``*S``, three axes as stored.
         geometry: In mm.
         raw: The file's header with its two forms made equal; opaque.
+        name: What error messages call the file.
     """
 
     channels: int
     shape: tuple[int, ...]
     geometry: Geometry
     raw: Any
+    name: str
 
 
 def inspect_header(raw: Any, name: str, form: Form | None = None) -> Header:
@@ -58,7 +60,7 @@ def inspect_header(raw: Any, name: str, form: Form | None = None) -> Header:
     _check_voxel_type(raw, name)
     geometry, settled = _settle_affine(raw, name, form)
     shape = (*stored[:3], 1)[:3]
-    return Header(math.prod(stored[3:]), shape, geometry, settled)
+    return Header(math.prod(stored[3:]), shape, geometry, settled, name)
 
 
 def check_fits(raw: Any, name: str, max_voxels: int) -> None:

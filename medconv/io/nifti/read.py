@@ -98,7 +98,7 @@ def read_labels(
         header = _checked(raw, path, max_voxels, form)
         _check_channels(header, 1, str(path))
         if like is not None:
-            require_same_grid(like, Volume(np.empty((1, *header.shape)), header.geometry, None, path))
+            require_same_grid(like, header)
         data = decode(raw, stream)
     labels = to_labels(data, str(path), allowed)
     return Volume(_channels_first(labels, header), header.geometry, header.raw, path)

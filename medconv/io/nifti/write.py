@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
 from nibabel.nifti2 import Nifti2Header, Nifti2Image
 
-from medconv.errors import BadImageError, GeometryError
+from medconv.errors import BadImageError, ConfigError, GeometryError
 from medconv.io.atomic import atomic_path
 from medconv.io.nifti.file import SUFFIXES
 from medconv.io.nifti.label_table import label_table
@@ -40,16 +40,29 @@ def write_labels(
 
     Raises:
         BadImageError: Values that are not labels, or a name without a NIfTI suffix.
+        ConfigError: ``path`` is the file that ``like`` was read from.
         GeometryError: The shape is not that of ``like``.
     """
-    _require_shape(labels.shape, like, path)
-    values = to_labels(np.asarray(labels), f"labels for {path}")
+    _save(path, labels_to_nibabel(labels, like, label_names), like)
+
+
+def labels_to_nibabel(
+    labels: npt.NDArray[Any], like: Volume, label_names: Mapping[int, str] | None = None
+) -> Any:
+    """The image that :func:`write_labels` writes, in memory.
+
+    Raises:
+        BadImageError: Values that are not labels.
+        GeometryError: The shape is not that of ``like``.
+    """
+    _require_shape(labels.shape, like)
+    values = to_labels(np.asarray(labels), f"labels for {like.name}")
     header = _header_for(like, values.dtype)
     header["intent_code"] = _INTENT_LABEL
     header["cal_min"], header["cal_max"] = 0, values.max()
     if label_names:
         header.extensions.append(label_table(label_names))
-    _save(path, values, header)
+    return _image(values, header)
 
 
 def write_volume(path: str | Path, data: npt.NDArray[Any], like: Volume) -> None:
@@ -62,20 +75,22 @@ def write_volume(path: str | Path, data: npt.NDArray[Any], like: Volume) -> None
 
     Raises:
         BadImageError: A name without a NIfTI suffix.
+        ConfigError: ``path`` is the file that ``like`` was read from.
         GeometryError: The spatial shape is not that of ``like``.
     """
     channels = data if data.ndim == len(like.shape) + 1 else data[None]
-    _require_shape(channels.shape[1:], like, path)
+    _require_shape(channels.shape[1:], like)
     header = _header_for(like, np.dtype(np.float32))
     header["cal_min"], header["cal_max"] = 0, 0
     voxels = channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
-    _save(path, voxels.astype(np.float32, copy=False), header)
+    _save(path, _image(voxels.astype(np.float32, copy=False), header), like)
 
 
-def _require_shape(shape: tuple[int, ...], like: Volume, path: str | Path) -> None:
+def _require_shape(shape: tuple[int, ...], like: Volume) -> None:
     if tuple(shape) != like.shape:
         raise GeometryError(
-            f"{path}: expected voxels of the shape {like.shape} of {like.name}, got {tuple(shape)}; "
+            f"{like.name}: expected voxels of its shape {like.shape} to write on its grid, got "
+            f"{tuple(shape)}; "
             f"bring them back to the native grid first (Preprocessor.restore)"
         )
 
@@ -88,10 +103,16 @@ def _header_for(like: Volume, dtype: np.dtype[Any]) -> Any:
     return header
 
 
-def _save(path: str | Path, voxels: npt.NDArray[Any], header: Any) -> None:
-    if not str(path).lower().endswith(SUFFIXES):
-        raise BadImageError(f"{path}: expected a name ending in {' or '.join(SUFFIXES)}, add one of them")
+def _image(voxels: npt.NDArray[Any], header: Any) -> Any:
     image_class = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    image = image_class(voxels, None, header)
+    return image_class(voxels, None, header)
+
+
+def _save(path: str | Path, image: Any, like: Volume) -> None:
+    path = Path(path)
+    if not path.name.lower().endswith(SUFFIXES):
+        raise BadImageError(f"{path}: expected a name ending in {' or '.join(SUFFIXES)}; add one of them")
+    if like.path is not None and path.resolve() == like.path.resolve():
+        raise ConfigError(f"{path}: is the image itself, which would be lost; choose another name or folder")
     with atomic_path(path) as temporary:
         image.to_filename(temporary)
