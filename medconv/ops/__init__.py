@@ -5,7 +5,12 @@ block that holds it; its character (symmetry group, exponent …) belongs to the
 """
 
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
+from medconv.ops.gradient_weighted import GradientWeightedConv
+from medconv.ops.image_gradient import gradient_energy
+from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
+from medconv.ops.normalised import edge_weight, window_sum
 from medconv.ops.standard import StandardConv
+from medconv.ops.symmetric import SymmetricConv
 from medconv.ops.symmetry import (
     Element,
     SymmetryGroup,
@@ -20,12 +25,20 @@ __all__ = [
     "ConvFactory",
     "ConvOp",
     "Element",
+    "GradientWeightedConv",
+    "KernelBasis",
     "StandardConv",
+    "SymmetricConv",
     "SymmetryGroup",
     "act",
     "admissible",
     "conv_catalogue",
+    "edge_weight",
     "full_group",
+    "gradient_energy",
     "group_of",
     "named_group",
+    "orbit_basis",
+    "ring_basis",
+    "window_sum",
 ]

@@ -71,7 +71,7 @@ class ConvOp(nn.Module, ABC):
     """True where ``forward`` takes ``(x, guide)``: the guide is made once per image by the network."""
 
     neutral: ClassVar[dict[str, Any] | None] = None
-    """Character at which the operator equals ``StandardConv`` with the same kernel; ``None``: there is none."""
+    """Character at which the operator is ``StandardConv`` with the same kernel; ``None``: there is none."""
 
     def __init__(
         self,
@@ -129,8 +129,8 @@ class ConvOp(nn.Module, ABC):
         weight = self.dense_weight()
         if weight is None:
             raise ConfigError(
-                f"{type(self).__name__} depends on its input and equals no plain convolution, so it cannot be "
-                f"folded; keep it as it is (check is_foldable first)"
+                f"{type(self).__name__} depends on its input and equals no plain convolution, "
+                f"so it cannot be folded; keep it as it is (is_foldable tells beforehand)"
             )
         conv = CONV_MODULE[self.spatial_dims](
             self.in_channels,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from medconv.ops.base import ConvOp
+from medconv.ops.symmetry import SymmetryGroup, admissible, full_group
 from medconv.types import IntOrInts
 
-LEAKY_RELU_SLOPE = 0.01
-"""Slope for negative inputs of the activation that the initial weights are scaled for."""
+LEAKY_RELU_GAIN = nn.init.calculate_gain("leaky_relu", 0.01)
+"""Factor by which initial weights make good what a leaky ReLU of slope 0.01 takes from the variance."""
 
 
 class StandardConv(ConvOp):
@@ -64,7 +66,8 @@ class StandardConv(ConvOp):
             spacing_mm=spacing_mm,
         )
         self.weight = nn.Parameter(torch.empty(self.weight_shape))
-        nn.init.kaiming_normal_(self.weight, a=LEAKY_RELU_SLOPE)
+        fan_in = prod(self.weight_shape[1:])
+        nn.init.normal_(self.weight, std=LEAKY_RELU_GAIN / fan_in**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` with the weight."""
@@ -73,3 +76,10 @@ class StandardConv(ConvOp):
     def dense_weight(self) -> Tensor:
         """The weight itself."""
         return self.weight
+
+    def symmetry(self, spacing_mm: Sequence[float] | None = None) -> SymmetryGroup | None:
+        """Nothing, except for kernel 1, which looks in no direction and keeps whatever the grid allows."""
+        if max(self.kernel_size) > 1:
+            return None
+        spacing = self.spacing_mm if spacing_mm is None else spacing_mm
+        return admissible(full_group(self.spatial_dims), spacing, stride=self.stride)

@@ -23,7 +23,7 @@ from medconv.ndim import check_spatial_dims, to_tuple
 from medconv.types import IntOrInts
 
 Element = tuple[tuple[int, ...], ...]
-"""Rows of a signed permutation matrix ``g``: a rotation or reflection that moves a voxel at ``v`` to ``g v``."""
+"""A rotation or reflection: rows of the signed permutation ``g`` that moves a voxel at ``v`` to ``g v``."""
 
 SPACING_TOLERANCE = 1e-3
 """Relative difference up to which two voxel edges count as equal."""
