@@ -1,0 +1,215 @@
+"""From a volume as it is stored to what the network sees, and the network's scores back to the volume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from medconv.errors import BadImageError, GeometryError, ShapeError
+from medconv.io.geometry import (
+    reorient,
+    reorient_geometry,
+    reorient_shape,
+    require_same_grid,
+    resize_geometry,
+    undo_reorient,
+)
+from medconv.io.volume import Volume
+from medconv.planning import Plan
+from medconv.transforms.normalize import normalize
+from medconv.transforms.resample import resample, resample_labels, resample_slabs
+from medconv.types import Geometry
+
+_SAME_SPACING = 1e-3
+_MAX_VOXELS = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What was done to a volume, so that it can be undone.
+
+    Args:
+        name: What error messages call the volume.
+        shape: ``*S`` as stored, three axes.
+        geometry: As stored.
+        work_shape: ``*S'``, what the network sees, three axes.
+        work_geometry: The geometry of that grid.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    geometry: Geometry
+    work_shape: tuple[int, ...]
+    work_geometry: Geometry
+
+
+class Preprocessor:
+    """Turn, scale and resample volumes as a plan says, and bring class scores back to the stored grid.
+
+    Turning to ``plan.orientation`` only flips and permutes axes and is undone exactly. Axes whose spacing
+    differs by more than 0.1 % are resampled linearly over the same field of view, coarser grids without
+    aliasing; a volume that already has the plan's spacing passes unchanged. A point keeps its place in mm.
+
+    Args:
+        plan: Of the dataset the network is trained on.
+
+    Shape:
+        ``*S`` is the stored grid (three axes); ``*S'`` the network's: turned, resampled, and with two axes
+        where ``plan.spatial_dims`` is 2.
+
+    Example:
+        >>> from medconv.io import volume_from_array
+        >>> names = {0: "background", 1: "tumour"}
+        >>> plan = Plan(3, ("T1",), names, (1.0, 1.0, 1.0), (8, 8, 8), ("zscore",))
+        >>> prepare = Preprocessor(plan)
+        >>> image, record = prepare.apply(volume_from_array(np.random.rand(10, 10, 5), (1.0, 1.0, 2.0)))
+        >>> image.shape, prepare.restore(torch.zeros(2, *image.shape[1:]), record).shape
+        (torch.Size([1, 10, 10, 10]), (10, 10, 5))
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def record(self, volume: Volume) -> Record:
+        """What :meth:`apply` would do to a volume, from its geometry alone.
+
+        Raises:
+            BadImageError: Another number of channels, or several slices where the plan is 2-D.
+            GeometryError: The plan's spacing would make the volume too large for memory.
+        """
+        plan = self.plan
+        if volume.channels != plan.in_channels:
+            raise BadImageError(
+                f"{volume.name}: expected {plan.in_channels} channel(s) ({', '.join(plan.channel_names)}), "
+                f"got {volume.channels}"
+            )
+        if plan.spatial_dims == 2 and volume.shape[2] != 1:
+            raise BadImageError(
+                f"{volume.name}: expected a single slice (X, Y, 1), because the plan is 2-D; got "
+                f"{volume.shape}"
+            )
+        shape = reorient_shape(volume.shape, volume.geometry, plan.orientation)
+        turned = reorient_geometry(volume.geometry, volume.shape, plan.orientation)
+        work_shape = self._work_shape(shape, turned, volume.name)
+        work_geometry = resize_geometry(turned, shape, work_shape)
+        return Record(volume.name, volume.shape, volume.geometry, work_shape, work_geometry)
+
+    def apply(self, volume: Volume) -> tuple[Tensor, Record]:
+        """Prepare an image.
+
+        Args:
+            volume: ``(C, *S)`` with as many channels as the plan.
+
+        Returns:
+            ``(C, *S')`` float32, and what was done.
+
+        Raises:
+            BadImageError: Another number of channels, or several slices where the plan is 2-D.
+            GeometryError: The plan's spacing would make the volume too large for memory.
+        """
+        record = self.record(volume)
+        data, _ = reorient(volume.data, volume.geometry, self.plan.orientation)
+        data = normalize(data, self.plan.normalization, self.plan.intensity, volume.name)
+        return self._drop_slice_axis(resample(torch.from_numpy(data), record.work_shape)), record
+
+    def apply_label(self, label: Volume, record: Record) -> Tensor:
+        """Prepare the label map of an image; its values stay the same.
+
+        Args:
+            label: ``(1, *S)`` on the grid of the image.
+            record: Of the image.
+
+        Returns:
+            ``(1, *S')``, uint8, or int16 for more than 256 classes.
+
+        Raises:
+            BadImageError: A value the plan has no name for.
+            GeometryError: The label lies on another grid than the image.
+        """
+        require_same_grid(record, label)
+        most = int(label.data.max())
+        if most >= self.plan.num_classes:
+            raise BadImageError(
+                f"{label.name}: expected labels from 0 to {self.plan.num_classes - 1} as the plan names "
+                f"them, got {most}"
+            )
+        data, _ = reorient(label.data, label.geometry, self.plan.orientation)
+        dtype = np.uint8 if self.plan.num_classes <= 256 else np.int16
+        return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
+
+    def restore(self, logits: Tensor, record: Record) -> npt.NDArray[np.unsignedinteger]:
+        """The label of each stored voxel: scores resampled linearly, the largest wins, axes turned back.
+
+        Args:
+            logits: ``(K, *S')``, any floating type, on any device.
+            record: Of the image.
+
+        Returns:
+            ``(*S)`` of the smallest unsigned integer type.
+
+        Raises:
+            ShapeError: The logits are not on the grid of the record.
+
+        Cost:
+            Slab by slab, so the resampled scores never exist as a whole.
+        """
+        dtype = np.min_scalar_type(self.plan.num_classes - 1)
+        shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
+        labels = np.empty((1, *shape), dtype)
+        for place, scores in self._slabs(logits, record, shape):
+            labels[0, place] = scores.argmax(dim=0).cpu().numpy().astype(dtype)
+        return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
+
+    def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
+        """The probability of each class in each stored voxel.
+
+        Args:
+            logits: ``(K, *S')``, any floating type, on any device.
+            record: Of the image.
+
+        Returns:
+            ``(K, *S)`` float32; sums to 1 over the classes. Its largest class is that of :meth:`restore`.
+
+        Raises:
+            ShapeError: The logits are not on the grid of the record.
+        """
+        shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
+        probabilities = np.empty((self.plan.num_classes, *shape), np.float32)
+        for place, scores in self._slabs(logits, record, shape):
+            probabilities[:, place] = scores.softmax(dim=0).cpu().numpy()
+        return undo_reorient(probabilities, record.geometry, self.plan.orientation)
+
+    def _slabs(
+        self, logits: Tensor, record: Record, shape: tuple[int, ...]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        expected = (self.plan.num_classes, *record.work_shape[: self.plan.spatial_dims])
+        if tuple(logits.shape) != expected:
+            raise ShapeError(f"{record.name}: expected scores (K, *S') {expected}, got {tuple(logits.shape)}")
+        volume = logits.detach().reshape(self.plan.num_classes, *record.work_shape)
+        return resample_slabs(volume, shape)
+
+    def _work_shape(self, shape: tuple[int, ...], turned: Geometry, name: str) -> tuple[int, ...]:
+        target = (*self.plan.spacing_mm, turned.spacing_mm[2])[:3]
+        work = tuple(
+            size if abs(mm / wanted - 1) <= _SAME_SPACING else max(1, round(size * mm / wanted))
+            for size, mm, wanted in zip(shape, turned.spacing_mm, target, strict=True)
+        )
+        if math.prod(work) * self.plan.in_channels > _MAX_VOXELS:
+            raise GeometryError(
+                f"{name}: {shape} voxels of {_mm(turned.spacing_mm)} would become {work} at the plan's "
+                f"{_mm(target)}, too many; check the spacing in the header, or crop the volume"
+            )
+        return work
+
+    def _drop_slice_axis(self, x: Tensor) -> Tensor:
+        return x.squeeze(-1) if self.plan.spatial_dims == 2 else x
+
+
+def _mm(spacing: tuple[float, ...]) -> str:
+    return " × ".join(f"{mm:.4g}" for mm in spacing) + " mm"
