@@ -5,6 +5,7 @@ block that holds it; its character (symmetry group, exponent …) belongs to the
 """
 
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
+from medconv.ops.contract import Report, check_conv
 from medconv.ops.gradient_weighted import GradientWeightedConv
 from medconv.ops.image_gradient import gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
@@ -27,11 +28,13 @@ __all__ = [
     "Element",
     "GradientWeightedConv",
     "KernelBasis",
+    "Report",
     "StandardConv",
     "SymmetricConv",
     "SymmetryGroup",
     "act",
     "admissible",
+    "check_conv",
     "conv_catalogue",
     "edge_weight",
     "full_group",
