@@ -1,0 +1,38 @@
+"""Metrics: how good a segmentation is, in numbers that say their unit and hide no failure.
+
+Pure functions over integer label maps (``dice``, ``hausdorff_mm``), and a table of rows (case × structure)
+that is gathered from anywhere and summarised under a stated policy for empty structures.
+"""
+
+from __future__ import annotations
+
+from medconv.metrics.overlap import contingency, dice, dice_from, iou, iou_from
+from medconv.metrics.rows import CaseRow
+from medconv.metrics.summary import Empties, LabelSummary, Summary, summarise
+from medconv.metrics.surface import (
+    CONVENTION,
+    SurfaceDistances,
+    hausdorff_mm,
+    label_surface_distances,
+    surface_distances,
+)
+from medconv.metrics.table import SegmentationTable
+
+__all__ = [
+    "CONVENTION",
+    "CaseRow",
+    "Empties",
+    "LabelSummary",
+    "SegmentationTable",
+    "Summary",
+    "SurfaceDistances",
+    "contingency",
+    "dice",
+    "dice_from",
+    "hausdorff_mm",
+    "iou",
+    "iou_from",
+    "label_surface_distances",
+    "summarise",
+    "surface_distances",
+]

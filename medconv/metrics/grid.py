@@ -1,0 +1,80 @@
+"""What every metric asks of its input: two arrays on one grid, and the size of its voxels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medconv.errors import GeometryError, ShapeError
+
+LabelMap = npt.NDArray[Any]
+
+
+def as_spacing_mm(spacing_mm: Any, ndim: int) -> tuple[float, ...]:
+    """Voxel edge lengths as plain floats, from any numeric form: header zooms, tensor, list, or one number.
+
+    Raises:
+        GeometryError: Another number of entries than axes, or one that is not positive and finite.
+
+    Example:
+        >>> as_spacing_mm(np.float32([0.5, 2]), 2), as_spacing_mm(1, 3)
+        ((0.5, 2.0), (1.0, 1.0, 1.0))
+    """
+    values = np.asarray(spacing_mm, dtype=np.float64)
+    if values.ndim == 0:
+        values = np.full(ndim, values)
+    if values.shape != (ndim,) or not np.all(np.isfinite(values)) or not np.all(values > 0):
+        raise GeometryError(
+            f"expected spacing_mm with {ndim} positive numbers (one per axis, in mm), got {spacing_mm!r}"
+        )
+    return tuple(float(v) for v in values)
+
+
+def as_label_maps(pred: Any, ref: Any) -> tuple[LabelMap, LabelMap]:
+    """Both as integer arrays of one shape.
+
+    Raises:
+        ShapeError: The shapes differ, an array has not 1 to 3 axes or is empty, or holds anything but whole
+            numbers.
+    """
+    maps = np.asarray(pred), np.asarray(ref)
+    for name, labels in zip(("prediction", "reference"), maps, strict=True):
+        if labels.dtype.kind not in "biu":
+            raise ShapeError(
+                f"expected integer or boolean labels (*S), got a {name} of {labels.dtype}; "
+                "take the argmax or a threshold first"
+            )
+    if maps[0].shape != maps[1].shape or not 1 <= maps[0].ndim <= 3 or maps[0].size == 0:
+        raise ShapeError(
+            f"expected prediction and reference (*S) of one shape with 1 to 3 axes, got {maps[0].shape} and "
+            f"{maps[1].shape}; evaluate on the reference's own grid"
+        )
+    return maps
+
+
+def diagonal_mm(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> float:
+    """Distance between the centres of opposite corner voxels: no surface distance in the image is longer.
+
+    Example:
+        >>> round(diagonal_mm((16, 16, 16), (1.0, 1.0, 1.0)), 6)
+        25.980762
+    """
+    return float(np.sqrt(sum(((n - 1) * s) ** 2 for n, s in zip(shape, spacing_mm, strict=True))))
+
+
+def crop_to_foreground(pred: LabelMap, ref: LabelMap) -> tuple[LabelMap, LabelMap]:
+    """Views of both on the smallest box that holds every voxel other than 0 of either.
+
+    Example:
+        >>> crop_to_foreground(np.array([0, 1, 0, 0, 0]), np.array([0, 0, 0, 2, 0]))
+        (array([1, 0, 0]), array([0, 0, 2]))
+    """
+    for axis in range(pred.ndim):
+        others = tuple(a for a in range(pred.ndim) if a != axis)
+        hit = np.flatnonzero(pred.any(axis=others) | ref.any(axis=others))
+        keep = slice(hit[0], hit[-1] + 1) if len(hit) else slice(0, 0)
+        box = (slice(None),) * axis + (keep,)
+        pred, ref = pred[box], ref[box]
+    return pred, ref

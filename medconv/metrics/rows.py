@@ -1,0 +1,98 @@
+"""One measured structure: the row of every table, and its form in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from math import isclose, isnan
+from typing import Any, TextIO
+
+from medconv.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """What was measured for one structure in one case; plain values, so that it travels anywhere.
+
+    Where one side is empty ``dice`` is 0 and the distances are infinite; where both are, all three are nan.
+    What an empty side means for a mean is decided in the summary, so a stored table can be summarised anew.
+
+    Args:
+        case_id: Name of the case.
+        label: Number of the structure in the label map.
+        name: Its name.
+        dice: 0 to 1.
+        hd_mm: Hausdorff distance.
+        hd95_mm: Larger of the two directed 95th percentiles.
+        ref_empty: The reference has no voxel of this label.
+        pred_empty: The prediction has none.
+        ref_volume_ml: Volume in the reference; nan for 2-D images.
+        pred_volume_ml: Volume in the prediction; nan for 2-D images.
+        diagonal_mm: Between the centres of opposite corner voxels of the image, the longest distance in it.
+    """
+
+    case_id: str
+    label: int
+    name: str
+    dice: float
+    hd_mm: float
+    hd95_mm: float
+    ref_empty: bool
+    pred_empty: bool
+    ref_volume_ml: float
+    pred_volume_ml: float
+    diagonal_mm: float
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What identifies a row: case and label."""
+        return self.case_id, self.label
+
+    def agrees_with(self, other: CaseRow) -> bool:
+        """Whether both hold the same measurement, to a millionth."""
+        return all(_same(a, b) for a, b in zip(astuple(self), astuple(other), strict=True))
+
+
+COLUMNS = tuple(field.name for field in fields(CaseRow))
+
+
+def write_rows(rows: Iterable[CaseRow], stream: TextIO) -> None:
+    """Write rows as CSV with a header; numbers in full, so that reading gives them back exactly."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([repr(v) if isinstance(v, float) else v for v in astuple(row)])
+
+
+def read_rows(stream: TextIO) -> Iterator[CaseRow]:
+    """Read what ``write_rows`` wrote; columns may come in any order and others may stand beside them.
+
+    Raises:
+        DatasetError: A column is missing, or a value cannot be read; the text names line and column.
+    """
+    reader = csv.DictReader(stream)
+    missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+    if missing:
+        raise DatasetError(
+            f"expected a table with the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
+        )
+    for record in reader:
+        values = {name: _parse(name, record[name], reader.line_num) for name in COLUMNS}
+        yield CaseRow(**values)
+
+
+def _parse(name: str, text: str | None, line: int) -> Any:
+    kind = CaseRow.__annotations__[name]
+    try:
+        if kind == "bool":
+            return {"True": True, "False": False}[str(text)]
+        return {"str": str, "int": int, "float": float}[kind](text or "")
+    except (KeyError, ValueError):
+        raise DatasetError(f"line {line}, column {name}: expected {kind}, got {text!r}") from None
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return (isnan(a) and isnan(b)) or isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(a == b)

@@ -1,0 +1,171 @@
+"""Distances between surfaces in mm: Hausdorff, its percentiles, the mean, agreement within a tolerance.
+
+A surface is the set of voxel centres whose voxel shares a face with another label or lies at the edge of the
+image (the convention of MONAI, MedPy and Metrics Reloaded). Percentiles interpolate linearly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from medconv.errors import ConfigError
+from medconv.metrics.boundary import find_boundary
+from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, crop_to_foreground
+from medconv.metrics.nearest import margin_for, nearest_mm
+from medconv.types import FloatArray
+
+Directions = Literal["directed_max", "pooled"]
+
+CONVENTION = "surface: voxel centres, face neighbours, image edge counted; hd95: larger of both directions"
+"""How the distances of a ``SegmentationTable`` are measured; printed above every table."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """Every distance from one surface to the other, both ways; all statistics come from these two lists.
+
+    Where only one surface exists its distances are infinite and the other list is empty; where none exists
+    both lists are empty and every statistic is nan.
+
+    Args:
+        pred_to_ref_mm: For each voxel of the prediction's surface, the distance to the reference's.
+        ref_to_pred_mm: For each voxel of the reference's surface, the distance to the prediction's.
+
+    Example:
+        >>> pred, ref = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+        >>> pred[2:5, 2:5], ref[2:5, 3:6] = True, True
+        >>> distances = surface_distances(pred, ref, spacing_mm=(1.0, 0.5))
+        >>> distances.hausdorff_mm(), distances.hausdorff_mm(95), distances.assd_mm(), distances.within(0.4)
+        (0.5, 0.5, 0.25, 0.5)
+    """
+
+    pred_to_ref_mm: FloatArray
+    ref_to_pred_mm: FloatArray
+
+    def hausdorff_mm(self, percentile: float = 100.0, directions: Directions = "directed_max") -> float:
+        r"""Hausdorff distance, or a percentile of the distances that spares it the outliers.
+
+        .. math:: HD_p = \max(P_p\{d(x, R)\}_{x \in P}, P_p\{d(x, P)\}_{x \in R})
+
+        Args:
+            percentile: 0 to 100; 100 is the Hausdorff distance, 95 the usual ``hd95_mm``.
+            directions: ``"directed_max"`` takes the larger of the two percentiles (MONAI, Metrics Reloaded);
+                ``"pooled"`` the percentile of both lists together (MedPy). They can differ by far: an island
+                with 6 % of one surface counts fully in the first and not at all in the second.
+
+        Raises:
+            ConfigError: A percentile outside 0 to 100, or unknown ``directions``.
+
+        Source: Huttenlocher et al., TPAMI 1993; percentile: Metrics Reloaded, Nature Methods 2024.
+        """
+        if not 0 <= percentile <= 100:
+            raise ConfigError(f"expected a percentile from 0 to 100, got {percentile}")
+        if directions not in ("directed_max", "pooled"):
+            raise ConfigError(f"expected directions 'directed_max' or 'pooled', got {directions!r}")
+        if not self._both_exist:
+            return self._without_partner(np.inf)
+        if directions == "pooled":
+            return float(np.percentile(self._all_mm, percentile))
+        return float(max(np.percentile(d, percentile) for d in (self.pred_to_ref_mm, self.ref_to_pred_mm)))
+
+    def assd_mm(self) -> float:
+        """Average symmetric surface distance: the mean over the voxels of both surfaces."""
+        return float(self._all_mm.mean()) if self._both_exist else self._without_partner(np.inf)
+
+    def within(self, tolerance_mm: float) -> float:
+        """Share of both surfaces that lies within a tolerance of the other (normalised surface Dice), 0 to 1.
+
+        Source: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy", JMIR 2021.
+        """
+        if not self._both_exist:
+            return self._without_partner(0.0)
+        # 3 · 0.7 mm is one rounding error longer than 2.1 mm, and still within 2.1 mm
+        return float((self._all_mm <= tolerance_mm * (1 + 1e-6)).mean())
+
+    @property
+    def _all_mm(self) -> FloatArray:
+        return np.concatenate([self.pred_to_ref_mm, self.ref_to_pred_mm])
+
+    @property
+    def _both_exist(self) -> bool:
+        return len(self.pred_to_ref_mm) > 0 and len(self.ref_to_pred_mm) > 0
+
+    def _without_partner(self, worst: float) -> float:
+        return worst if len(self.pred_to_ref_mm) or len(self.ref_to_pred_mm) else np.nan
+
+
+def label_surface_distances(pred: Any, ref: Any, spacing_mm: Any) -> dict[int, SurfaceDistances]:
+    """The distances of every label other than 0 that occurs in either map, in one pass over the volume.
+
+    Args:
+        pred: Integer labels ``(*S)``.
+        ref: The same on the same grid.
+        spacing_mm: Voxel edge lengths, in any numeric form.
+
+    Raises:
+        ShapeError: The maps differ in shape or are not integer.
+        GeometryError: The spacing does not fit.
+
+    Cost:
+        About 0.1 s for 14 organs in 256 x 256 x 128 voxels on one CPU core.
+    """
+    pred, ref = as_label_maps(pred, ref)
+    spacing = as_spacing_mm(spacing_mm, pred.ndim)
+    pred, ref = (_compact(m) for m in crop_to_foreground(pred, ref))
+    margin = margin_for(pred.shape, spacing)
+    pred_edge, ref_edge = find_boundary(pred, margin), find_boundary(ref, margin)
+    pred_count, ref_count = pred_edge.count(), ref_edge.count()
+    common = pred_count.keys() & ref_count.keys()
+    if pred_count.keys() != ref_count.keys():
+        pred_edge, ref_edge = pred_edge.only(common), ref_edge.only(common)
+    forth, back = nearest_mm(pred_edge, ref_edge, spacing), nearest_mm(ref_edge, pred_edge, spacing)
+    return {
+        label: SurfaceDistances(forth[pred_edge.labels == label], back[ref_edge.labels == label])
+        if label in common
+        else SurfaceDistances(
+            np.full(pred_count.get(label, 0), np.inf), np.full(ref_count.get(label, 0), np.inf)
+        )
+        for label in sorted(pred_count.keys() | ref_count.keys())
+    }
+
+
+def _compact(labels: LabelMap) -> LabelMap:
+    # the search runs at the speed of memory: one byte a voxel instead of eight
+    if labels.dtype.itemsize == 1 or labels.size == 0:
+        return labels
+    ends = (np.min_scalar_type(int(labels.min())), np.min_scalar_type(int(labels.max())))
+    return labels.astype(np.result_type(*ends))
+
+
+def surface_distances(pred_mask: Any, ref_mask: Any, spacing_mm: Any) -> SurfaceDistances:
+    """The distances between two masks; every voxel other than 0 is inside.
+
+    See ``label_surface_distances``.
+    """
+    pred, ref = ((m != 0).view(np.uint8) for m in as_label_maps(pred_mask, ref_mask))
+    nothing = SurfaceDistances(np.empty(0), np.empty(0))
+    return label_surface_distances(pred, ref, spacing_mm).get(1, nothing)
+
+
+def hausdorff_mm(
+    pred_mask: Any,
+    ref_mask: Any,
+    spacing_mm: Any,
+    percentile: float = 100.0,
+    directions: Directions = "directed_max",
+) -> float:
+    """Hausdorff distance of two masks in mm, or a percentile of it; see ``SurfaceDistances.hausdorff_mm``.
+
+    Returns:
+        nan if both masks are empty, infinity if only one is.
+
+    Example:
+        >>> pred, ref = np.zeros((9, 9, 9), bool), np.zeros((9, 9, 9), bool)
+        >>> pred[2, 2, 2], ref[5, 6, 2] = True, True
+        >>> hausdorff_mm(pred, ref, spacing_mm=(1, 1, 2.5))
+        5.0
+    """
+    return surface_distances(pred_mask, ref_mask, spacing_mm).hausdorff_mm(percentile, directions)
