@@ -106,8 +106,8 @@ def is_compressed(path: Path) -> bool:
 def _read_header(stream: IO[bytes], name: str) -> Any:
     start = stream.read(Nifti2Header.sizeof_hdr)
     header_class = _header_class(start, name)
-    bare = header_class(start[: header_class.sizeof_hdr])
-    extent = int(bare.get_data_offset())
+    bare = header_class(start[: header_class.sizeof_hdr], check=False)
+    extent = max(int(bare.get_data_offset()), header_class.sizeof_hdr + 4)
     if extent > _MAX_HEADER_BYTES:
         raise BadImageError(
             f"{name}: damaged (voxels would start at byte {extent:,}); copy it again from its source"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 from medconv.errors import BadImageError, GeometryError
-from medconv.io.geometry import require_same_grid
+from medconv.io.geometry import geometry_from_affine, require_same_grid
 from medconv.io.nifti.file import as_bad_image, decode, is_compressed, open_nifti
 from medconv.io.nifti.header import (
     MAX_VOXELS,
@@ -119,41 +119,54 @@ def volume_from_nibabel(image: Any, *, channels: int | None = None, max_voxels: 
     return _image(data, header, path, name)
 
 
-def volume_from_array(array: npt.ArrayLike, spacing_mm: Sequence[float]) -> Volume:
-    """Make a volume of an array ``(*S)`` or ``(C, *S)`` whose axes grow to R, A and S.
+def volume_from_array(
+    array: npt.ArrayLike,
+    spacing_mm: Sequence[float] | None = None,
+    *,
+    affine: npt.ArrayLike | None = None,
+) -> Volume:
+    """Make a volume of an array ``(*S)`` or ``(C, *S)``, with a spacing or an affine.
 
     Args:
-        array: As many axes as ``spacing_mm`` has entries, or one more in front for channels.
-        spacing_mm: Edge lengths of a voxel; two entries for a single slice.
+        array: Two or three axes, or one more in front for channels.
+        spacing_mm: Edge lengths of a voxel, axes growing to R, A and S; two entries for a single slice.
+        affine: ``(4, 4)``, voxel index to mm, instead of ``spacing_mm``; the array then has three axes.
 
     Raises:
         BadImageError: NaN, infinite or no voxels, or another number of axes.
-        GeometryError: A spacing that is not positive.
+        GeometryError: A spacing that is not positive, an unusable affine, both or neither.
 
     Example:
         >>> volume_from_array(np.zeros((4, 5, 6)), (1.0, 1.0, 2.5)).data.shape
         (1, 4, 5, 6)
     """
-    data, spacing = np.asarray(array), tuple(float(s) for s in spacing_mm)
-    if len(spacing) not in (2, 3) or not all(np.isfinite(s) and s > 0 for s in spacing):
-        raise GeometryError(f"expected a spacing_mm of two or three positive numbers, got {list(spacing_mm)}")
-    if data.ndim == len(spacing):
-        data = data[None]
-    if data.ndim != len(spacing) + 1:
+    if (spacing_mm is None) == (affine is None):
+        raise GeometryError("expected either spacing_mm or affine, got both or neither; give one of the two")
+    dims = 3 if spacing_mm is None else len(spacing_mm)
+    placed = _affine_of(spacing_mm) if spacing_mm is not None else np.asarray(affine, dtype=np.float64)
+    data = np.asarray(array)
+    data = data[None] if data.ndim == dims else data
+    if data.ndim != dims + 1:
         raise BadImageError(
-            f"expected an array of {len(spacing)} axes (one per entry of spacing_mm) or one more for "
-            f"channels, "
+            f"expected an array of {dims} axes (one per entry of spacing_mm) or one more for channels, "
             f"got the shape {data.shape}"
         )
-    data = data[..., None] if len(spacing) == 2 else data
+    data = data[..., None] if dims == 2 else data
+    geometry_from_affine(placed, "the array")
     raw = Nifti1Header()
     raw.set_data_shape(data.shape[1:])
     raw.set_xyzt_units("mm")
-    affine = np.diag((*spacing, 1.0, 1.0)[:4])
-    raw.set_sform(affine, 1)
-    raw.set_qform(affine, 1)
+    raw.set_sform(placed, 1)
+    raw.set_qform(placed, 1)
     header = inspect_header(raw, "the array")
     return Volume(_require_finite(data.astype(np.float32), "the array"), header.geometry, header.raw)
+
+
+def _affine_of(spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+    spacing = tuple(float(s) for s in spacing_mm)
+    if len(spacing) not in (2, 3) or not all(np.isfinite(s) and s > 0 for s in spacing):
+        raise GeometryError(f"expected a spacing_mm of two or three positive numbers, got {list(spacing_mm)}")
+    return np.diag((*spacing, 1.0, 1.0)[:4])
 
 
 def _checked(raw: Any, path: Path, max_voxels: int, form: Form | None) -> Header:

@@ -105,7 +105,7 @@ def _header_for(like: Volume, dtype: np.dtype[Any]) -> Any:
 
 def _image(voxels: npt.NDArray[Any], header: Any) -> Any:
     image_class = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    return image_class(voxels, None, header)
+    return image_class(voxels, header.get_best_affine(), header)
 
 
 def _save(path: str | Path, image: Any, like: Volume) -> None:
