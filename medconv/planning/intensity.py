@@ -54,7 +54,7 @@ class Intensity:
             >>> Intensity.of_samples([np.arange(0, 500), np.arange(500, 1001)]).low
             5.0
         """
-        values = np.concatenate([np.ravel(sample) for sample in samples]).astype(np.float64)
+        values = np.concatenate([np.empty(0), *(np.ravel(sample) for sample in samples)])
         if values.size == 0:
             raise ConfigError(
                 "expected foreground voxels to take intensities from, got none; are labels empty?"

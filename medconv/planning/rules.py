@@ -53,9 +53,9 @@ def median_shape(
     spacings_mm: Sequence[Sequence[float]],
     target_mm: Sequence[float],
 ) -> tuple[int, ...]:
-    """The median ``*S`` of the cases once they are resampled to ``target_mm``."""
+    """The median ``*S`` of the cases once they are resampled to ``target_mm``, halves rounded up."""
     resampled = np.round(np.asarray(shapes) * np.asarray(spacings_mm) / np.asarray(target_mm))
-    return tuple(max(1, int(size)) for size in np.median(resampled, axis=0))
+    return tuple(max(1, math.ceil(size)) for size in np.median(resampled, axis=0))
 
 
 def poolings_per_axis(shape: Sequence[int], spacing_mm: Sequence[float], poolings: int) -> tuple[int, ...]:
