@@ -1,0 +1,14 @@
+"""Reporting: pictures and tables a person looks at; it receives arrays and numbers, never a network.
+
+Pictures are drawn on their own canvas: no window, no global figure, safe in threads and on a machine without
+a screen. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+from medconv.reporting.curves import draw_curves
+from medconv.reporting.figure import Picture
+from medconv.reporting.overlays import draw_overlay
+from medconv.reporting.tables import format_summary, format_table
+
+__all__ = ["Picture", "draw_curves", "draw_overlay", "format_summary", "format_table"]

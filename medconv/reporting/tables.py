@@ -1,0 +1,105 @@
+"""Tables for the screen: aligned columns of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+from medconv.metrics import LabelSummary, Summary
+
+_EMPTIES = {
+    "diagonal": "Dice 0 and the image's diagonal as distance",
+    "inf": "Dice 0 and an infinite distance",
+    "nan": "Dice 0, and no part in the means of distances",
+}
+
+
+def format_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
+    """Rows under headers: text to the left, numbers to the right, a line below the head.
+
+    Numbers are shown as they are given; format them first where digits matter.
+
+    Raises:
+        ValueError: A row has another length than the headers.
+
+    Example:
+        >>> print(format_table([["head", "0.91", 3], ["tail", "0.9", 12]], ["class", "Dice", "cases"]))
+        class  Dice  cases
+        ------------------
+        head   0.91      3
+        tail    0.9     12
+    """
+    cells = [[str(cell) for cell in row] for row in [headers, *rows]]
+    if any(len(row) != len(headers) for row in cells):
+        raise ValueError(
+            f"expected rows of {len(headers)} cells like the headers, got {[len(r) for r in cells]}"
+        )
+    columns = list(zip(*cells, strict=True))
+    numeric = [any(column[1:]) and all(_is_number(cell) for cell in column[1:]) for column in columns]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def format_summary(summary: Summary) -> str:
+    """The summary of a ``SegmentationTable`` as text: each class, the mean over classes, the conventions.
+
+    Example:
+        >>> from medconv.metrics import CaseRow, summarise
+        >>> row = CaseRow("a", 1, "head", 0.9, 4.0, 1.5, False, False, 2.0, 2.1, 50.0)
+        >>> print(format_summary(summarise([row])).splitlines()[0])
+        class  Dice    HD95 mm  HD mm  cases  missed  false positive  in neither
+    """
+    headers = ["class", "Dice", "HD95 mm", "HD mm", "cases", "missed", "false positive", "in neither"]
+    rows = [_label_row(label) for label in summary.labels]
+    mean = [
+        "mean",
+        _number(summary.class_first_mean_dice, 4),
+        _number(summary.class_first_mean_hd95_mm, 2),
+        _number(summary.class_first_mean_hd_mm, 2),
+        str(summary.n_cases),
+        *(str(sum(getattr(s, name) for s in summary.labels)) for name in _COUNTS),
+    ]
+    return "\n".join([format_table([*rows, mean], headers), "", *_conventions(summary)])
+
+
+_COUNTS = ("n_missed", "n_false_positive", "n_both_empty")
+
+
+def _label_row(label: LabelSummary) -> list[str]:
+    return [
+        label.name,
+        _number(label.mean_dice, 4),
+        _number(label.mean_hd95_mm, 2),
+        _number(label.mean_hd_mm, 2),
+        str(label.n),
+        *(str(getattr(label, name)) for name in _COUNTS),
+    ]
+
+
+def _conventions(summary: Summary) -> list[str]:
+    return [
+        "Means over cases; the last line is the mean over classes. A structure on one side only (missed or",
+        f"false positive) counts with {_EMPTIES[summary.empties]}; one in neither is left out.",
+        f"Distances: {summary.convention}.",
+    ]
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if isnan(value) else f"{value:.{digits}f}"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell == "-"
+    return True
