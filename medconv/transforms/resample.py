@@ -83,7 +83,8 @@ def resample_slabs(x: Tensor, shape: Sequence[int]) -> Iterator[tuple[slice, Ten
 def resample_labels(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """Resample a label map: each new voxel takes the label that fills most of it; no new values appear.
 
-    On a tie the smaller value wins. One class is in memory at a time.
+    On a tie the label at the centre of the new voxel wins, so that structures neither grow nor shrink. One
+    class is in memory at a time.
 
     Args:
         labels: ``(1, *S)`` of any integer type.
@@ -94,13 +95,21 @@ def resample_labels(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """
     if tuple(labels.shape[1:]) == tuple(shape):
         return labels
-    result = labels.new_zeros((1, *shape))
+    result = central = _nearest(labels, shape)
     best = torch.zeros((1, *shape), device=labels.device)
     for value in labels.unique():
         share = resample(labels == value, shape)
-        result = torch.where(share > best, value, result)
+        wins = (share > best) | ((share == best) & (central == value))
+        result = torch.where(wins, value, result)
         best = torch.maximum(best, share)
     return result
+
+
+def _nearest(labels: Tensor, shape: Sequence[int]) -> Tensor:
+    for axis, new_size in enumerate(shape, start=1):
+        centres = (torch.arange(new_size, device=labels.device) + 0.5) * (labels.shape[axis] / new_size)
+        labels = labels.index_select(axis, centres.long())
+    return labels
 
 
 def _rows(x: Tensor, place: slice, new_size: int) -> Tensor:
