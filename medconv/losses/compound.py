@@ -32,6 +32,9 @@ class DiceCrossEntropyLoss(Loss):
         class_weights: See ``CrossEntropyLoss``.
         label_smoothing: See ``CrossEntropyLoss``.
 
+    Shape:
+        - ``logits`` ``(B, K, *S)``, ``target`` ``(B, 1, *S)``; output a scalar; see ``Loss``.
+
     Raises:
         ConfigError: A weight is negative or both are 0, or a part refuses its settings.
 

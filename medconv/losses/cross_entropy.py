@@ -27,6 +27,9 @@ class CrossEntropyLoss(Loss):
         class_weights: One non-negative number a class, background first; ``None``: all alike.
         label_smoothing: Share of the truth spread evenly over the classes, 0 to below 1.
 
+    Shape:
+        - ``logits`` ``(B, K, *S)``, ``target`` ``(B, 1, *S)``; output a scalar; see ``Loss``.
+
     Raises:
         ConfigError: Weights that are negative or all zero, or smoothing outside [0, 1).
         ShapeError: At call time: as many weights as classes are expected.

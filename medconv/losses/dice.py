@@ -32,6 +32,9 @@ class DiceLoss(Loss):
         include_background: Whether class 0 is averaged with the others.
         smooth: Added to numerator and denominator, in voxels.
 
+    Shape:
+        - ``logits`` ``(B, K, *S)``, ``target`` ``(B, 1, *S)``; output a scalar; see ``Loss``.
+
     Raises:
         ConfigError: ``smooth`` is not positive: an empty class would be 0 / 0.
 
