@@ -209,10 +209,10 @@ def compiles(probe: Probe, backend: str) -> None:
 
 IN_EVERY_GEOMETRY: tuple[Law, ...] = (
     keeps_shapes,
+    repeats_itself,
+    treats_cases_alone,
     follows_definition,
     folds,
-    treats_cases_alone,
-    repeats_itself,
     has_declared_symmetry,
     has_right_gradients,
 )
