@@ -77,19 +77,30 @@ def draw_overlay(
     spacing = as_spacing_mm(spacing_mm, image.ndim)
     sides = _labels_on_grid(image, {"truth": truth, "prediction": prediction})
     names = _names(sides, label_names or {})
-    planes = planes_of(*sides.values(), shape=image.shape)
-    picture, axes = _sheet(planes, image.shape, spacing, legend_entries=[*sides, *names.values()])
-    for plane, ax in zip(planes, axes, strict=True):
-        draw_image(ax, plane, image, spacing)
-        for side, labels in sides.items():
-            draw_outlines(ax, plane, labels, spacing, side)
-        if orientation is not None:
-            letter_edges(ax, plane, orientation)
-    draw_scale_bar(axes[0], image.shape[planes[0].across] * spacing[planes[0].across])
+    picture = _draw_panels(image, sides, names, spacing, orientation)
     _write_heading(picture, title, _score_line(sides, names))
     _write_legend(picture, names, list(sides))
     if path is not None:
         picture.write(path)
+    return picture
+
+
+def _draw_panels(
+    image: Array,
+    sides: Mapping[str, Array],
+    names: Mapping[int, str],
+    spacing_mm: tuple[float, ...],
+    orientation: str | None,
+) -> Picture:
+    planes = planes_of(*sides.values(), shape=image.shape)
+    picture, axes = _sheet(planes, image.shape, spacing_mm, legend_entries=[*sides, *names.values()])
+    for plane, ax in zip(planes, axes, strict=True):
+        draw_image(ax, plane, image, spacing_mm)
+        for side, labels in sides.items():
+            draw_outlines(ax, plane, labels, spacing_mm, side)
+        if orientation is not None:
+            letter_edges(ax, plane, orientation)
+    draw_scale_bar(axes[0], image.shape[planes[0].across] * spacing_mm[planes[0].across])
     return picture
 
 
