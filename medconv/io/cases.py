@@ -98,12 +98,19 @@ def resolve_inside(root: Path, entry: object, where: str, problems: list[str]) -
         problems.append(f"{where}: {entry!r} is not relative to the dataset folder")
         return None
     path = root / entry
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not _is_inside(path, root):
         problems.append(
             f"{where}: {entry!r} leads out of the dataset folder; copy the file into it, or list it in a CSV"
         )
         return None
     return path
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a ring of links leads nowhere
+        return False
 
 
 def is_hidden(path: Path) -> bool:
@@ -112,10 +119,9 @@ def is_hidden(path: Path) -> bool:
 
 
 def _check_file(path: Path, case_id: str, used: dict[Path, str], problems: list[str]) -> None:
-    owner = used.setdefault(path.resolve(), case_id)
     if suffix_of(path) is None:
         problems.append(f"case {case_id}: {path.name} does not end in {', '.join(supported_suffixes())}")
     elif not path.is_file():
         problems.append(f"case {case_id}: no such file: {path}")
-    elif owner != case_id:
+    elif (owner := used.setdefault(path.resolve(), case_id)) != case_id:
         problems.append(f"case {case_id}: {path.name} is also used by case {owner}")

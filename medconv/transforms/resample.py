@@ -131,10 +131,12 @@ def _along(x: Tensor, axis: int, new_size: int) -> Tensor:
 def _matrix(x: Tensor, axis: int, weights: Tensor) -> Tensor:
     # as (before, axis, after), so that no axis has to be moved in memory
     shape = (*x.shape[:axis], len(weights), *x.shape[axis + 1 :])
-    if axis == x.ndim - 1:
-        return (x.reshape(-1, x.shape[axis]) @ weights.T.to(x)).reshape(shape)
     stacked = x.reshape(_product(x.shape[:axis]), x.shape[axis], _product(x.shape[axis + 1 :]))
-    return torch.matmul(weights.to(x), stacked).reshape(shape)
+    # a validation step in mixed precision would multiply in bfloat16
+    with torch.autocast(x.device.type, enabled=False):
+        if axis == x.ndim - 1:
+            return (stacked[..., 0] @ weights.T.to(x)).reshape(shape)
+        return torch.matmul(weights.to(x), stacked).reshape(shape)
 
 
 def _hat_integral(t: Tensor) -> Tensor:

@@ -119,6 +119,15 @@ def test_links_that_lead_out_of_the_folder_are_refused(decathlon, nnunet):
     assert "case_c_0000.nii.gz' leads out" in problems_of(nnunet)
 
 
+def test_links_that_go_round_in_a_ring_are_refused(decathlon):
+    root, _ = decathlon
+    link = root / "imagesTr" / "tiny_000.nii.gz"
+    link.unlink()
+    link.symlink_to(link.name)
+    message = problems_of(root)
+    assert "leads out of the dataset folder" in message or "no such file" in message
+
+
 def test_links_within_the_folder_are_followed(decathlon):
     root, _ = decathlon
     shutil.move(root / "imagesTr" / "tiny_000.nii.gz", root / "moved.nii.gz")

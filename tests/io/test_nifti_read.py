@@ -15,6 +15,7 @@ from medconv.io import (
     read_volume,
     volume_from_array,
     volume_from_nibabel,
+    write_labels,
 )
 
 DIM, DATATYPE, VOX_OFFSET, SCL_SLOPE, SCL_INTER, XYZT, QFORM_CODE, SFORM_CODE, SROW = (
@@ -95,6 +96,19 @@ def test_slope_that_means_unscaled_scales_nothing(tiny_nifti, slope):
     assert read_volume(path).data.max() == 7
 
 
+def test_big_endian_file_is_read_and_its_mask_can_be_read(tmp_path, rng):
+    array = rng.integers(0, 300, (3, 4, 5)).astype(np.int16)
+    image = nib.Nifti1Image(array, np.diag([1.0, 2, 3, 1]), nib.Nifti1Header(endianness=">"))
+    nib.save(image, tmp_path / "big.nii")
+    assert (tmp_path / "big.nii").read_bytes()[:4] == (348).to_bytes(4, "big")
+    volume = read_volume(tmp_path / "big.nii")
+    assert np.array_equal(volume.data[0], array)
+    write_labels(tmp_path / "mask.nii.gz", array, volume)
+    labels = read_labels(tmp_path / "mask.nii.gz", like=volume).data
+    assert labels.dtype.isnative
+    assert np.array_equal(labels[0], array)
+
+
 def test_nifti_2_is_read(tmp_path, rng):
     array = rng.random((3, 4, 5)).astype(np.float32)
     nib.save(nib.Nifti2Image(array, np.diag([1.0, 2, 3, 1])), tmp_path / "two.nii.gz")
@@ -159,7 +173,7 @@ def test_a_flipped_bit_in_a_compressed_file_is_never_read_as_other_voxels(tiny_n
     assert np.array_equal(read.geometry.affine, expected.geometry.affine)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_garbled_header_gives_a_volume_or_a_clear_error(tiny_nifti, noise):

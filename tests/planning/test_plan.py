@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medconv.errors import ConfigError
@@ -52,6 +52,7 @@ def plans():
     )
 
 
+@settings(max_examples=40)
 @given(plans())
 def test_plans_survive_yaml_json_and_plain_values(plan):
     assert Plan.from_dict(plan.to_dict()) == plan

@@ -118,6 +118,15 @@ def test_result_is_float32_whatever_comes(dtype):
         assert all(slab.dtype == torch.float32 for _, slab in resample_slabs(x, shape))
 
 
+def test_mixed_precision_around_it_costs_no_digits(rng):
+    x = torch.from_numpy(rng.random((2, 6, 7, 8)).astype(np.float32))
+    expected = resample(x, (9, 5, 11))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(resample(x, (9, 5, 11)), expected)
+        slabs = [slab for _, slab in resample_slabs(x.bfloat16(), (9, 5, 11))]
+    assert all(slab.dtype == torch.float32 for slab in slabs)
+
+
 @settings(max_examples=40)
 @given(
     st.tuples(*[st.integers(1, 8)] * 3),
