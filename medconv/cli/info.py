@@ -1,0 +1,116 @@
+"""`medconv info`: what a checkpoint is, for eyes or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medconv.cli.parser import command_parser, parse
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medconv.inference import Checkpoint
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read a checkpoint and print what it is. Returns the exit code."""
+    parser = command_parser("info", "What a checkpoint is: classes, channels, spacing, operators, scores.")
+    parser.add_argument("checkpoint", help=".ckpt of medconv fit")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--plugin", action="append", default=[], help="a package whose classes it may name; repeatable"
+    )
+    options = parse(parser, argv[1:])
+    from medconv.inference import read_checkpoint  # seconds: torch
+
+    facts = collect_facts(read_checkpoint(options.checkpoint, allow=tuple(options.plugin)))
+    print(json.dumps(facts, indent=2) if options.json else "\n".join(_lines(facts)))
+    return 0
+
+
+def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Everything that is known of a checkpoint, as plain values."""
+    network, plan = checkpoint.build(folded=False), checkpoint.plan
+    settings = {key: value for key, value in checkpoint.config["model"].items() if key != "network"}
+    return {
+        "checkpoint": str(checkpoint.path),
+        "version": checkpoint.version,
+        "network": checkpoint.network_spec["class_path"],
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "classes": {str(label): name for label, name in plan.label_names.items()},
+        "channels": dict(zip(plan.channel_names, plan.normalization, strict=True)),
+        "spacing_mm": list(plan.spacing_mm),
+        "orientation": plan.orientation,
+        "patch_size": list(plan.patch_size),
+        "operators": operators_by_stage(network),
+        "metrics": checkpoint.metrics,
+        "training": {"epoch": checkpoint.epoch, "steps": checkpoint.step, **settings},
+    }
+
+
+def operators_by_stage(network: nn.Module) -> dict[str, dict[str, int]]:
+    """How many of which operator each stage holds; a stage is a module path up to its first number."""
+    from medconv.ops import ConvOp
+
+    stages: dict[str, Counter[str]] = {}
+    for path, module in network.named_modules():
+        if isinstance(module, ConvOp):
+            stages.setdefault(_stage(path), Counter())[type(module).__name__] += 1
+    return {stage: dict(counts) for stage, counts in stages.items()}
+
+
+def _stage(path: str) -> str:
+    words = path.split(".")
+    number = next((place for place, word in enumerate(words) if word.isdecimal()), 0)
+    return ".".join(words[: number + 1])
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    by = " × "
+    yield f"checkpoint  {facts['checkpoint']}, by medconv {facts['version']}"
+    yield f"network     {facts['network']}, {facts['parameters']:,} parameters"
+    yield f"classes     {', '.join(f'{label} {name}' for label, name in facts['classes'].items())}"
+    yield f"channels    {', '.join(f'{name} ({kind})' for name, kind in facts['channels'].items())}"
+    yield f"spacing     {by.join(f'{mm:.4g}' for mm in facts['spacing_mm'])} mm, {facts['orientation']}"
+    yield f"patch       {by.join(map(str, facts['patch_size']))} voxels"
+    for title in ("operators", "metrics", "training"):
+        yield from ("", title)
+        yield from _rows(facts[title]) if facts[title] else ["  none noted"]
+
+
+def _rows(values: Mapping[str, Any]) -> Iterator[str]:
+    width = max(map(len, values))
+    for name, value in values.items():
+        if _is_table(value):
+            yield f"  {name}"
+            yield from _table(value)
+        else:
+            yield f"  {name:{width}}  {_short(value)}"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    columns = list(rows[0])
+    cells = [columns, *([_short(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "    " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping) and "class_path" in value:
+        inside = ", ".join(f"{k}={_short(v)}" for k, v in (value.get("init_args") or {}).items())
+        return f"{value['class_path'].rpartition('.')[2]}({inside})"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
+    return str(value)

@@ -1,0 +1,75 @@
+"""`medconv list`: what there is to choose from, one line each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from medconv.catalogue import catalogue, did_you_mean
+from medconv.cli.configs import first_comment, shipped_configs
+from medconv.cli.parser import command_parser, parse
+from medconv.errors import ConfigError
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the catalogue of one kind. Returns the exit code."""
+    parser = command_parser("list", "What there is to choose from, one line each.")
+    parser.add_argument("kind", help=f"one of: {', '.join(KINDS)}")
+    kind = parse(parser, argv[1:]).kind
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or "."
+        raise ConfigError(f"nothing called {kind!r} to list{hint} Kinds: {', '.join(KINDS)}")
+    print(format_rows(KINDS[kind]()))
+    return 0
+
+
+def format_rows(rows: Mapping[str, str]) -> str:
+    """Names in one column, what they are in the next."""
+    width = max(map(len, rows), default=0)
+    return "\n".join(f"{name:{width}}  {what}".rstrip() for name, what in rows.items())
+
+
+def first_line(thing: object) -> str:
+    """The first line of a docstring; nothing where there is none."""
+    return (inspect.getdoc(thing) or "").split("\n", maxsplit=1)[0]
+
+
+def _ops() -> dict[str, str]:
+    return _classes("medconv.ops", "ConvOp", "medconv.convs")
+
+
+def _attention() -> dict[str, str]:
+    return _classes("medconv.attention", "Attention", "medconv.attention")
+
+
+def _losses() -> dict[str, str]:
+    return _classes("medconv.losses", "Loss", "medconv.losses")
+
+
+def _metrics() -> dict[str, str]:
+    room: Any = import_module("medconv.metrics")
+    return {
+        name: first_line(getattr(room, name))
+        for name in sorted(room.__all__)
+        if callable(getattr(room, name))
+    }
+
+
+def _configs() -> dict[str, str]:
+    return {name: first_comment(path) for name, path in shipped_configs().items()}
+
+
+def _classes(room: str, base: str, entry_point_group: str) -> dict[str, str]:
+    found = catalogue(getattr(import_module(room), base), entry_point_group)
+    return {name: first_line(cls) for name, cls in found.items()}
+
+
+KINDS: dict[str, Callable[[], dict[str, str]]] = {
+    "ops": _ops,
+    "attention": _attention,
+    "losses": _losses,
+    "metrics": _metrics,
+    "configs": _configs,
+}

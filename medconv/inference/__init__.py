@@ -1,0 +1,35 @@
+"""From a checkpoint and a volume to labels: reading what was trained, and using it on what was not seen.
+
+``load(path)`` gives a ``Predictor``; ``sliding_window`` and ``mirror_average`` take any network; checkpoints
+are read here and nowhere else. Nothing in this room needs Lightning.
+"""
+
+from medconv.inference.cases import CaseResult, predict_case, predict_cases
+from medconv.inference.checkpoint import SCHEMA, Checkpoint, pack, read_checkpoint
+from medconv.inference.inputs import InputCase, collect_inputs
+from medconv.inference.outputs import plan_outputs
+from medconv.inference.prediction import Prediction
+from medconv.inference.predictor import Predictor
+from medconv.inference.tta import mirror_average, mirror_axes
+from medconv.inference.window import sliding_window
+
+load = Predictor.from_checkpoint
+
+__all__ = [
+    "SCHEMA",
+    "CaseResult",
+    "Checkpoint",
+    "InputCase",
+    "Prediction",
+    "Predictor",
+    "collect_inputs",
+    "load",
+    "mirror_average",
+    "mirror_axes",
+    "pack",
+    "plan_outputs",
+    "predict_case",
+    "predict_cases",
+    "read_checkpoint",
+    "sliding_window",
+]

@@ -1,0 +1,55 @@
+"""Where each mask goes: never over an input, never two masks into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medconv.errors import ConfigError
+from medconv.inference.inputs import InputCase
+from medconv.io import suffix_of, supported_suffixes
+
+
+def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
+    """The file for the mask of each case.
+
+    Args:
+        cases: The inputs.
+        output: A file ending in ``.nii.gz`` or ``.nii`` for a single case; otherwise a folder, where each
+            mask is called like its input.
+
+    Raises:
+        ConfigError: One file for several cases, a file of another type, two cases with the same name, or a
+            mask that would replace an input.
+    """
+    output = Path(output)
+    if suffix_of(output) and not output.is_dir():
+        if len(cases) != 1:
+            raise ConfigError(f"expected a folder for the masks of {len(cases)} cases, got the file {output}")
+        targets = [output]
+    else:
+        if output.is_file():
+            kinds = " or ".join(supported_suffixes())
+            raise ConfigError(f"expected a folder, or a file ending in {kinds}; {output} is another file")
+        targets = [output / f"{case.case_id}{case.suffix}" for case in cases]
+    _refuse_same_name(cases, targets)
+    _refuse_inputs(cases, targets)
+    return targets
+
+
+def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
+    seen: dict[Path, InputCase] = {}
+    for case, target in zip(cases, targets, strict=True):
+        other = seen.setdefault(target, case)
+        if other is not case:
+            raise ConfigError(
+                f"{other.paths[0]} and {case.paths[0]} would both be written to {target}; "
+                "rename one, or predict them into different folders"
+            )
+
+
+def _refuse_inputs(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
+    inputs = {path.resolve() for case in cases for path in case.paths}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise ConfigError(f"the mask {target} would replace an input; choose another --output")

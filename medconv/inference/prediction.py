@@ -1,0 +1,63 @@
+"""What a prediction is: labels on the grid of the volume they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medconv.io import Volume, labels_to_nibabel, write_labels
+from medconv.types import Geometry
+
+Labels = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Labels for one volume, voxel by voxel on its own grid.
+
+    Args:
+        labels: ``(*S)`` as the input is stored, smallest unsigned integer type; a slice given as an array
+            has two axes.
+        volume: The input.
+        label_names: Name of each label, 0 the background.
+        seconds: Seconds spent per stage: read, preprocess, network, restore.
+        notes: What the user should know about this case: unusual spacing, memory that ran short.
+    """
+
+    labels: Labels
+    volume: Volume
+    label_names: Mapping[int, str]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie; the input's geometry."""
+        return self.volume.geometry
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """Volume of each foreground class in millilitres."""
+        voxel_ml = float(np.prod(self.geometry.spacing_mm)) / 1000
+        return {name: int((self.labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the labels as NIfTI with the input's header; whole or not at all.
+
+        Raises:
+            ConfigError: ``path`` is a file that the input was read from.
+        """
+        write_labels(path, self._on_volume(), like=self.volume, label_names=self.label_names)
+        return Path(path)
+
+    def to_nibabel(self) -> Any:
+        """The labels as a nibabel image with the input's header."""
+        return labels_to_nibabel(self._on_volume(), like=self.volume, label_names=self.label_names)
+
+    def _on_volume(self) -> Labels:
+        return self.labels.reshape(self.volume.shape)

@@ -1,0 +1,196 @@
+"""From a volume to labels on its own grid: the object behind ``medconv predict`` and ``medconv.load``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medconv.errors import ConfigError
+from medconv.inference.checkpoint import read_checkpoint
+from medconv.inference.device import Precision, mixed_precision, resolve_device, resolve_precision
+from medconv.inference.ensemble import LogMeanProbability, agreed_plan
+from medconv.inference.memory import first_that_fits
+from medconv.inference.prediction import Labels, Prediction
+from medconv.inference.stopwatch import Stopwatch
+from medconv.inference.tta import mirror_average, mirror_axes
+from medconv.inference.volumes import spacing_note, to_volume
+from medconv.inference.window import sliding_window
+from medconv.io import Volume
+from medconv.planning import Plan
+from medconv.transforms import Preprocessor, Record
+
+CPU = torch.device("cpu")
+
+
+class Predictor:
+    """Networks with their plan, ready to label volumes.
+
+    Several networks are an ensemble: the mean of their softmax probabilities decides. Networks and settings
+    do not change between calls, so one predictor may be used from several threads.
+
+    Args:
+        networks: Trained networks, such as the folds of a cross-validation.
+        plans: The plan of each; they may differ in patch size only.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        overlap: Share by which neighbouring tiles overlap, 0 up to, but not including, 1.
+        tile_batch: Tiles that pass a network together.
+        mirror: Average over mirrored copies too, 2 to 8 times slower; the left-right axis is left out where
+            label names speak of sides.
+        precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"``, ``"bf16"``, ``"fp16"``.
+
+    Raises:
+        ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        plans: Sequence[Plan],
+        *,
+        device: str | torch.device = "auto",
+        overlap: float = 0.5,
+        tile_batch: int = 4,
+        mirror: bool = False,
+        precision: Precision = "auto",
+    ) -> None:
+        if not 0 <= overlap < 1 or tile_batch < 1:
+            raise ConfigError(
+                f"expected overlap from 0 up to, not including, 1 and tile_batch from 1; "
+                f"got overlap {overlap} and tile_batch {tile_batch}"
+            )
+        self.plan = agreed_plan(plans)
+        self.device = resolve_device(device)
+        self.dtype = resolve_precision(precision, self.device)
+        self.overlap, self.tile_batch = overlap, tile_batch
+        names = self.plan.label_names.values()
+        self.mirrored_axes = (
+            mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
+        )
+        self._members = [
+            (network.eval().to(self.device), plan.patch_size)
+            for network, plan in zip(networks, plans, strict=True)
+        ]
+        self._preprocessor = Preprocessor(self.plan)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        *paths: str | Path,
+        device: str | torch.device = "auto",
+        overlap: float = 0.5,
+        tile_batch: int = 4,
+        mirror: bool = False,
+        precision: Precision = "auto",
+        allow: Sequence[str] = (),
+    ) -> Predictor:
+        """Read one checkpoint, or several as an ensemble, and get ready to label volumes.
+
+        Args:
+            paths: ``.ckpt`` files written by ``medconv fit``.
+            device: See the class.
+            overlap: See the class.
+            tile_batch: See the class.
+            mirror: See the class.
+            precision: See the class.
+            allow: Plug-in packages whose classes the checkpoints may consist of.
+
+        Raises:
+            CheckpointError: A file is damaged, foreign, unsafe or of a newer version.
+            ConfigError: No path, a setting outside its range, or checkpoints that do not belong together.
+        """
+        checkpoints = [read_checkpoint(path, allow) for path in paths]
+        return cls(
+            [checkpoint.build() for checkpoint in checkpoints],
+            [checkpoint.plan for checkpoint in checkpoints],
+            device=device,
+            overlap=overlap,
+            tile_batch=tile_batch,
+            mirror=mirror,
+            precision=precision,
+        )
+
+    @property
+    def label_names(self) -> dict[int, str]:
+        """Name of each label, 0 the background."""
+        return dict(self.plan.label_names)
+
+    def predict(self, x: Any, *, spacing_mm: Sequence[float] | None = None) -> Prediction:
+        """Label one volume on its own grid.
+
+        Args:
+            x: The path of a NIfTI file; several paths, one a channel; a nibabel image; or an array ``(*S)``
+                or ``(C, *S)`` with ``spacing_mm``.
+            spacing_mm: Voxel edge lengths of an array; files and images carry their own.
+
+        Raises:
+            BadImageError: A file cannot be read, or has another number of channels than the network.
+            ConfigError: An array without spacing, or a spacing for something that has one.
+
+        Warns:
+            UserWarning: The spacing is far from training's, or memory ran short.
+        """
+        watch = Stopwatch(self.device)
+        with watch.stage("read"):
+            volume = to_volume(x, self.plan.in_channels, spacing_mm)
+        prediction = self._segment(volume, watch)
+        if spacing_mm is not None and len(spacing_mm) == 2:  # a slice came without its third axis
+            prediction = replace(prediction, labels=prediction.labels[..., 0])
+        for note in prediction.notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        return prediction
+
+    def _segment(self, volume: Volume, watch: Stopwatch) -> Prediction:
+        with watch.stage("preprocess"):
+            image, record = self._preprocessor.apply(volume)
+        with watch.stage("network"):
+            scores, how = first_that_fits(self._attempts(image[None]))
+        with watch.stage("restore"):
+            labels, where = first_that_fits(self._restorations(scores[0], record))
+        short = [
+            f"{volume.name}: GPU memory ran short; went on with {words}" for words in (how, where) if words
+        ]
+        notes = [*spacing_note(volume, self.plan), *short]
+        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes))
+
+    def _attempts(self, image: Tensor) -> dict[str, Callable[[], Tensor]]:
+        there = self.device
+        attempts = {"": lambda: self._scores(image.to(there), self.tile_batch)}
+        if there != CPU:
+            attempts["one tile at a time"] = lambda: self._scores(image.to(there), 1)
+            attempts["one tile at a time, gathered on the CPU"] = lambda: self._scores(image.cpu(), 1)
+        return attempts
+
+    def _restorations(self, scores: Tensor, record: Record) -> dict[str, Callable[[], Labels]]:
+        restore = self._preprocessor.restore
+        return {
+            "": lambda: restore(scores, record),
+            "the labels made on the CPU": lambda: restore(scores.cpu(), record),
+        }
+
+    @torch.inference_mode()
+    def _scores(self, image: Tensor, tile_batch: int) -> Tensor:
+        """Scores ``(1, K, *S)`` whose argmax is the decision: logits, or the log of the mean probability."""
+        mean = LogMeanProbability()
+        for network, patch_size in self._members:
+            mean.add(
+                sliding_window(
+                    partial(self._ask, network),
+                    image,
+                    patch_size,
+                    overlap=self.overlap,
+                    batch_size=tile_batch,
+                    device=self.device,
+                )
+            )
+        return mean.result()
+
+    def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:
+        with mixed_precision(self.dtype, self.device):
+            return mirror_average(network, patches, self.mirrored_axes)

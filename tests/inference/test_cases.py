@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from tiny_checkpoint import tiny_plan
+from torch import Tensor, nn
+
+from medconv.inference import InputCase, Predictor, collect_inputs, plan_outputs, predict_case, predict_cases
+
+NiftiFactory = Callable[..., Path]
+
+
+class Threshold(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([100 - x, x - 100], dim=1)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    plan = tiny_plan(normalization=("none",), label_names={0: "background", 1: "bright"})
+    return Predictor([Threshold()], [plan], device="cpu")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_bad_case_costs_one_mask(predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "c.nii.gz"):
+        tiny_nifti(f"in/{name}")
+    (tmp_path / "in" / "b.nii.gz").write_bytes((tmp_path / "in" / "a.nii.gz").read_bytes()[:200])
+    cases = collect_inputs([tmp_path / "in"])
+    jobs = zip(cases, plan_outputs(cases, tmp_path / "out"), strict=True)
+    results = list(predict_cases(predictor, jobs))
+    assert [(r.case_id, r.status) for r in results] == [("a", "ok"), ("b", "failed"), ("c", "ok")]
+    assert "b.nii.gz" in results[1].message
+    assert "copy it again" in results[1].message
+    assert files(tmp_path / "out") == ["a.nii.gz", "c.nii.gz"]
+    assert all(r.seconds > 0 for r in results)
+
+
+def test_masks_that_exist_are_left_alone_if_asked(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    case, output = InputCase("a", (tiny_nifti("a.nii.gz"),)), tmp_path / "out" / "a.nii.gz"
+    assert predict_case(predictor, case, output).status == "ok"
+    first = (output.stat().st_mtime_ns, output.read_bytes())
+    skipped = predict_case(predictor, case, output, skip_existing=True)
+    assert (skipped.status, skipped.message) == ("skipped", "its mask exists")
+    assert (output.stat().st_mtime_ns, output.read_bytes()) == first
+    assert predict_case(predictor, case, output).status == "ok"
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(output).dataobj), np.asarray(nib.load(case.paths[0]).dataobj) > 100
+    )
+    assert output.stat().st_mtime_ns != first[0]
+
+
+def test_a_case_known_to_be_bad_is_told(predictor: Predictor, tmp_path: Path) -> None:
+    case = InputCase("p", (tmp_path / "p_0000.nii.gz",), problem="expected the channels p_0000, p_0001")
+    result = predict_case(predictor, case, tmp_path / "p.nii.gz")
+    assert (result.status, result.message) == ("failed", "expected the channels p_0000, p_0001")
+
+
+def test_a_full_disk_fails_the_case_and_leaves_nothing(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, output = InputCase("a", (tiny_nifti("a.nii.gz"),)), tmp_path / "out" / "a.nii.gz"
+
+    def full(image: nib.Nifti1Image, name: Path) -> None:
+        Path(name).write_bytes(b"half a mask")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", full)
+    result = predict_case(predictor, case, output)
+    assert result.status == "failed"
+    assert "OSError: [Errno 28] No space left on device" in result.message
+    assert files(tmp_path / "out") == []
+
+
+def test_a_fault_in_one_case_is_reported_with_its_kind(tiny_nifti: NiftiFactory, tmp_path: Path) -> None:
+    class Faulty(nn.Module):
+        def forward(self, _: Tensor) -> Tensor:
+            raise IndexError("a bug")
+
+    predictor = Predictor([Faulty()], [tiny_plan()], device="cpu")
+    case = InputCase("a", (tiny_nifti("a.nii.gz"),))
+    result = predict_case(predictor, case, tmp_path / "out.nii.gz")
+    assert result.message == f"{case.paths[0]}: IndexError: a bug"
+
+
+def test_an_interruption_is_not_swallowed_and_leaves_nothing(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(image: nib.Nifti1Image, name: Path) -> None:
+        Path(name).write_bytes(b"half a mask")
+        raise KeyboardInterrupt
+
+    case = InputCase("a", (tiny_nifti("a.nii.gz"),))
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_case(predictor, case, tmp_path / "out" / "a.nii.gz")
+    assert files(tmp_path / "out") == []
+
+
+def test_warnings_become_remarks(predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path) -> None:
+    array = np.zeros((6, 6, 6), dtype=np.float32)
+    array[0] = 200
+    case = InputCase("a", (tiny_nifti("a.nii", array, np.diag([0.8, 0.8, 10.0, 1.0])),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = predict_case(predictor, case, tmp_path / "mask.nii")
+    assert result.status == "ok"
+    assert "voxels of 0.8 x 0.8 x 10 mm are up to 4.0 times off the 0.8 x 0.8 x 2.5 mm" in result.message

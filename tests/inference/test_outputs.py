@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medconv.errors import ConfigError
+from medconv.inference.inputs import InputCase
+from medconv.inference.outputs import plan_outputs
+
+
+def cases(*paths: str) -> list[InputCase]:
+    return [InputCase(Path(path).name.split(".")[0], (Path(path),)) for path in paths]
+
+
+def test_masks_in_a_folder_are_called_like_their_inputs(tmp_path: Path) -> None:
+    planned = plan_outputs(cases("in/a.nii.gz", "in/b.nii"), tmp_path / "new" / "masks")
+    assert planned == [tmp_path / "new" / "masks" / name for name in ("a.nii.gz", "b.nii")]
+
+
+def test_one_input_may_name_its_mask() -> None:
+    assert plan_outputs(cases("in/a.nii"), "m.nii.gz") == [Path("m.nii.gz")]
+
+
+def test_a_folder_with_a_volumes_name_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "odd.nii.gz").mkdir()
+    assert plan_outputs(cases("in/a.nii"), tmp_path / "odd.nii.gz") == [tmp_path / "odd.nii.gz" / "a.nii"]
+
+
+def test_a_channel_case_is_called_by_its_case() -> None:
+    case = InputCase("p", (Path("in/p_0000.nii.gz"), Path("in/p_0001.nii.gz")))
+    assert plan_outputs([case], "masks") == [Path("masks/p.nii.gz")]
+
+
+def test_one_file_for_several_cases_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"expected a folder for the masks of 2 cases, got the file m\.nii\.gz"
+    ):
+        plan_outputs(cases("a.nii", "b.nii"), "m.nii.gz")
+
+
+def test_a_file_of_another_type_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").touch()
+    with pytest.raises(
+        ConfigError, match=r"or a file ending in \.nii\.gz or \.nii; .*m\.txt is another file"
+    ):
+        plan_outputs(cases("a.nii"), tmp_path / "m.txt")
+
+
+def test_two_inputs_with_one_name_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"one/a\.nii and two/a\.nii would both be written to .*a\.nii; rename"
+    ):
+        plan_outputs(cases("one/a.nii", "two/a.nii"), "masks")
+
+
+@pytest.mark.parametrize("output", ["in", "in/a.nii.gz", "in/../in"])
+def test_an_input_is_never_replaced(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ConfigError, match=r"the mask .*a\.nii\.gz would replace an input; choose another"):
+        plan_outputs(cases("in/a.nii.gz"), output)
+
+
+def test_an_input_is_recognised_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.nii.gz").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(ConfigError, match="would replace an input"):
+        plan_outputs(cases(str(tmp_path / "in" / "a.nii.gz")), tmp_path / "link")
