@@ -163,7 +163,8 @@ class Preprocessor:
         shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
         labels = np.empty((1, *shape), dtype)
         for place, scores in self._slabs(logits, record, shape):
-            labels[0, place] = scores.argmax(dim=0).cpu().numpy().astype(dtype)
+            # max is several times faster than argmax over the first axis
+            labels[0, place] = scores.max(dim=0).indices.cpu().numpy()
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:

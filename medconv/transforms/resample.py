@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-_SLAB_ELEMENTS = 2**24
+_SLAB_ELEMENTS = 2**22
+"""16 MiB in float32: small enough to stay near the processor, large enough to keep a GPU busy."""
 
 
 def axis_weights(size: int, new_size: int) -> Tensor:
