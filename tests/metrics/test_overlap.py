@@ -11,7 +11,7 @@ from medconv.errors import ShapeError
 from medconv.metrics import contingency, dice, iou
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(2, 6), st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_contingency_equals_counting_voxel_by_voxel(seed: int, num_classes: int, shape: list[int]) -> None:
     rng = np.random.default_rng(seed)

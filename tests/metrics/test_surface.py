@@ -46,7 +46,7 @@ def figures(pred: Mask, ref: Mask, spacing_mm: Any) -> list[float]:
     return [d.hausdorff_mm(), d.hausdorff_mm(95), d.hausdorff_mm(95, "pooled"), d.assd_mm(), d.within(1.0)]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(volumes())
 def test_every_distance_equals_brute_force(drawn: tuple[list[Mask], tuple[float, ...]]) -> None:
     (pred, ref), spacing_mm = drawn
@@ -88,7 +88,7 @@ def test_one_pass_over_all_labels_equals_one_pass_a_label(rng: np.random.Generat
 
 
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy")  # a deprecation inside MONAI
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(volumes())
 def test_it_equals_monai_where_both_masks_exist(drawn: tuple[list[Mask], tuple[float, ...]]) -> None:
     (pred, ref), spacing_mm = drawn
@@ -105,7 +105,7 @@ def test_it_equals_monai_where_both_masks_exist(drawn: tuple[list[Mask], tuple[f
     np.testing.assert_allclose(ours, [o.item() for o in oracles], rtol=1e-5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(volumes(masks=3))
 def test_the_laws_of_a_distance_hold(drawn: tuple[list[Mask], tuple[float, ...]]) -> None:
     (a, b, c), spacing_mm = drawn
@@ -124,7 +124,7 @@ def test_the_laws_of_a_distance_hold(drawn: tuple[list[Mask], tuple[float, ...]]
     assert shares[-1] == 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(volumes())
 def test_neither_frame_nor_unit_matters(drawn: tuple[list[Mask], tuple[float, ...]]) -> None:
     (pred, ref), spacing_mm = drawn
