@@ -1,0 +1,81 @@
+"""Every shipped configuration says what it answers, is accepted by `medconv fit`, and builds its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medconv.cli.main import main
+from medconv.training import build_task
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NAMES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+
+
+COMPLETE = [name for name in NAMES if "model" in read(name) and "data" in read(name)]
+OVERLAYS = [name for name in NAMES if name not in COMPLETE]
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """``{"trainer.max_epochs": 12, …}``: every value of a nested mapping by its dotted name."""
+    if isinstance(value, dict) and value:
+        return {k: v for key, inner in value.items() for k, v in leaves(inner, f"{path}.{key}").items()}
+    return {path.removeprefix("."): value}
+
+
+def parsed(capsys: pytest.CaptureFixture[str], *names: str) -> dict[str, Any]:
+    """What ``medconv fit --config A --config B`` would run with."""
+    words = [word for name in names for word in ("--config", name)]
+    assert main(["fit", *words, "--print_config"]) == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_there_are_the_promised_configurations() -> None:
+    families = {f"{data}_{conv}" for data in ("unet", "hippocampus") for conv in ("plain", "sym", "gradient")}
+    assert families | {"cpu", "gpu", "ddp", "debug"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_first_line_says_what_it_answers(name: str) -> None:
+    first = (CONFIGS / f"{name}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert "?" in first or first.startswith("# Overlay: ") or "control" in first
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_it_builds_its_task(name: str) -> None:
+    settings = read(name)["model"]
+    task = build_task(CONFIGS / f"{name}.yaml")
+    wanted = settings["network"]["init_args"]
+    assert type(task.network).__name__ == settings["network"]["class_path"].rpartition(".")[2]
+    assert (task.network.spatial_dims, task.network.num_classes) == (
+        wanted["spatial_dims"],
+        wanted["num_classes"],
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fit_accepts_every_value_of_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    merged = leaves(parsed(capsys, *(["unet_sym"] if name in OVERLAYS else []), name))
+    for key, value in leaves(read(name)).items():
+        if key in merged:  # a class given by its bare path is spelled out as a mapping
+            assert str(merged[key]) in (str(value), str(value).removeprefix("0")), key  # 00:10:00 is 0:10:00
+        else:
+            assert merged[f"{key}.class_path"].endswith(value), key
+
+
+@pytest.mark.parametrize("family", ["unet", "hippocampus"])
+def test_only_the_operator_differs_within_a_family(family: str) -> None:
+    plain, symmetric, gradient = (read(f"{family}_{conv}") for conv in ("plain", "sym", "gradient"))
+    operators = [c["model"]["network"]["init_args"].pop("conv") for c in (plain, symmetric, gradient)]
+    assert plain == symmetric == gradient
+    assert "StandardConv" in str(operators[0])
+    assert "SymmetricConv" in str(operators[1])
+    assert "GradientWeightedConv" in str(operators[2])

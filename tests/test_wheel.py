@@ -1,0 +1,58 @@
+"""The wheel carries what the package needs away from its repository, and works where nothing else is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run(pip, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+    return next(folder.glob("medconv-*.whl"))
+
+
+def test_the_wheel_carries_configs_types_and_licence(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    shipped = {p.relative_to(ROOT / "configs").as_posix() for p in (ROOT / "configs").rglob("*.yaml")}
+    assert shipped == {n.removeprefix("medconv/configs/") for n in names if n.endswith(".yaml")}
+    assert shipped
+    assert "medconv/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    foreign = [n for n in names if not n.startswith(("medconv/", "medconv-"))]
+    assert not foreign
+
+
+def test_every_module_travels(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "medconv").rglob("*.py")}
+    assert modules <= names
+
+
+def test_the_unpacked_wheel_finds_its_configs(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    command = [sys.executable, "-m", "medconv", "list", "configs"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "unet_sym" in out.stdout
