@@ -1,0 +1,33 @@
+"""Data on its way to training: splits, samplers, prepared cases, and the modules that Lightning asks.
+
+``NiftiDataModule`` serves folders of volumes, ``DemoDataModule`` makes its own. Every training sample is a
+function of the seed and its number in the run.
+"""
+
+from medconv.datamodules.base import SegmentationDataModule
+from medconv.datamodules.cache import CaseCache, PreparedCase
+from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.demo import DemoDataModule, generate_demo
+from medconv.datamodules.demo_volumes import DemoVolume, draw_volume
+from medconv.datamodules.nifti import NiftiDataModule
+from medconv.datamodules.samplers import EvaluationSampler, Sample, TrainingSampler
+from medconv.datamodules.splits import Split, split_folds, split_fraction
+
+__all__ = [
+    "CaseCache",
+    "CaseDataset",
+    "DemoDataModule",
+    "DemoVolume",
+    "EvaluationSampler",
+    "NiftiDataModule",
+    "PatchDataset",
+    "PreparedCase",
+    "Sample",
+    "SegmentationDataModule",
+    "Split",
+    "TrainingSampler",
+    "draw_volume",
+    "generate_demo",
+    "split_folds",
+    "split_fraction",
+]

@@ -1,0 +1,226 @@
+"""Folders of NIfTI volumes: discovered, planned, split, prepared once, served."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from medconv.datamodules.base import NumWorkers, SegmentationDataModule
+from medconv.datamodules.cache import CaseCache
+from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.splits import Split, split_folds, split_fraction
+from medconv.errors import ConfigError, DatasetError
+from medconv.io import Case, Dataset, discover
+from medconv.planning import propose_plan
+from medconv.planning.fingerprint import read_headers
+from medconv.transforms.augment_settings import NNUNET, AugmentSettings
+
+_VAL_FRACTION = 0.2
+
+
+class NiftiDataModule(SegmentationDataModule):
+    """Train on a dataset of NIfTI volumes: Medical Segmentation Decathlon, nnU-Net raw, or a CSV.
+
+    Cases are turned, resampled and normalised once, kept in ``cache_dir``, and read from there through memory
+    maps: the system holds in memory what fits, once for all workers and ranks.
+
+    Args:
+        root: A folder with ``dataset.json``, or a CSV with the columns ``image,label[,group]``.
+        spacing_mm: Voxel edge lengths to work at, or ``"median"`` for the dataset's.
+        patch_size: Voxels of a training patch, or ``"auto"`` for the rule of ``medconv.planning``.
+        batch_size: Patches in one rank's batch.
+        steps_per_epoch: Training batches an epoch, of all ranks together.
+        val_fraction: Share of cases to validate on (by group); ``None`` is 0.2 without ``num_folds``.
+        num_folds: Divide for a cross-validation instead.
+        fold: The fold to validate on, from 0.
+        seed: Of the split, the order of cases, the patches and their augmentation.
+        foreground_oversampling: Share of patches centred on a structure.
+        augment: Probabilities and ranges; ``strength: 0`` switches augmentation off.
+        num_workers: Processes that load batches; ``"auto"``: none where a device has at most 2 cores.
+        cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
+            be deleted at any time.
+        normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
+        test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
+        skip_bad_cases: Leave out cases that cannot be used, with a warning, instead of refusing the dataset.
+
+    Raises:
+        ConfigError: Settings that contradict each other.
+        DatasetError: In ``prepare_plan`` or ``setup``: cases that cannot be used, all of them listed.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        spacing_mm: Literal["median"] | list[float] = "median",
+        patch_size: Literal["auto"] | list[int] = "auto",
+        batch_size: int = 2,
+        steps_per_epoch: int = 250,
+        val_fraction: float | None = None,
+        num_folds: int | None = None,
+        fold: int = 0,
+        seed: int = 0,
+        foreground_oversampling: float = 0.33,
+        augment: AugmentSettings = NNUNET,
+        num_workers: NumWorkers = "auto",
+        cache_dir: str | Path | None = None,
+        normalization: Literal["auto"] | list[str] = "auto",
+        test_root: str | Path | None = None,
+        skip_bad_cases: bool = False,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            seed=seed,
+            foreground_oversampling=foreground_oversampling,
+            augment=augment,
+            num_workers=num_workers,
+        )
+        if num_folds is not None and val_fraction is not None:
+            raise ConfigError(
+                f"val_fraction={val_fraction} has no effect with num_folds={num_folds}; give one of the two"
+            )
+        if num_folds is None and fold != 0:
+            raise ConfigError(f"fold={fold} has no effect without num_folds; give num_folds too")
+        self.root, self.test_root = Path(root), Path(test_root) if test_root else None
+        self.spacing_mm, self.patch_size, self.normalization = spacing_mm, patch_size, normalization
+        self.val_fraction, self.num_folds, self.fold = val_fraction, num_folds, fold
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.skip_bad_cases = skip_bad_cases
+        self.dataset: Dataset | None = None
+        self._cache: CaseCache | None = None
+
+    # --- what there is -----------------------------------------------------------------------------
+
+    def prepare_plan(self) -> None:
+        """Discover the cases and plan from their headers.
+
+        Raises:
+            DatasetError: No dataset, or cases whose headers cannot be used; all of them are listed.
+        """
+        if self.dataset is not None:
+            return
+        dataset = self._without_bad_headers(discover(self.root))
+        self.plan = propose_plan(
+            dataset,
+            spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
+            patch_size=None if self.patch_size == "auto" else self.patch_size,
+            normalization=None if self.normalization == "auto" else self.normalization,
+        )
+        self.dataset = dataset
+
+    @property
+    def has_test_cases(self) -> bool:
+        """Whether ``test_root`` was given."""
+        return self.test_root is not None
+
+    @property
+    def example_images(self) -> Path:
+        """The folder of the first test image, or of the first training image."""
+        self.prepare_plan()
+        cases = self.find_test_cases() if self.has_test_cases else self._dataset.cases
+        return cases[0].images[0].parent
+
+    def find_test_cases(self) -> Sequence[Case]:
+        """The cases of ``test_root``; none where it was not given.
+
+        Raises:
+            DatasetError: Its labels or channels are not those of the training data.
+        """
+        if self.test_root is None:
+            return ()
+        test = discover(self.test_root)
+        for name, here, there in (
+            ("labels", dict(test.label_names), dict(self._dataset.label_names)),
+            ("channels", test.channel_names, self._dataset.channel_names),
+        ):
+            if here != there:
+                raise DatasetError(
+                    f"{self.test_root}: expected the {name} {there} of {self.root}, got {here}; "
+                    f"give a dataset of the same kind"
+                )
+        return test.cases
+
+    def split(self) -> Split:
+        """Which cases train and which validate."""
+        groups = [case.group for case in self._dataset.cases]
+        if self.num_folds is not None:
+            return split_folds(groups, self.num_folds, self.fold, self.seed)
+        fraction = _VAL_FRACTION if self.val_fraction is None else self.val_fraction
+        return split_fraction(groups, fraction, self.seed)
+
+    # --- what Lightning calls ----------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Fill the cache, in one process a machine; bad cases are left for ``setup`` to tell all ranks."""
+        self.prepare_plan()
+        self._open_cache().build(self._dataset.cases)
+        self._open_cache().build(self.find_test_cases(), "preparing test cases")
+
+    def setup(self, stage: str) -> None:
+        """Split the cases and open their prepared forms.
+
+        Raises:
+            DatasetError: Cases that cannot be used; all of them are listed.
+        """
+        del stage
+        self.prepare_plan()
+        cache = self._open_cache()
+        test_cases = self._usable(cache, self.find_test_cases())
+        self.dataset = replace(self._dataset, cases=tuple(self._usable(cache, self._dataset.cases)))
+        split = self.split()
+        validation = [self._dataset.cases[i] for i in split.validation]
+        training = [self._dataset.cases[i] for i in split.train]
+        self.training_set = PatchDataset(cache, training, self.plan.patch_size)
+        self.validation_set = CaseDataset(cache, validation)
+        self.test_set = CaseDataset(cache, test_cases) if self.has_test_cases else self.validation_set
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    @property
+    def _dataset(self) -> Dataset:
+        assert self.dataset is not None, "prepare_plan comes first"
+        return self.dataset
+
+    def _open_cache(self) -> CaseCache:
+        if self._cache is None:
+            self._cache = CaseCache(self.cache_dir or user_cache_dir(), self.plan)
+        return self._cache
+
+    def _usable(self, cache: CaseCache, cases: Sequence[Case]) -> list[Case]:
+        problems = cache.build(cases)
+        self._refuse_or_warn(problems)
+        return [case for case in cases if case.case_id not in problems]
+
+    def _without_bad_headers(self, dataset: Dataset) -> Dataset:
+        if not self.skip_bad_cases:
+            return dataset
+        problems = {}
+        for case in dataset.cases:
+            try:
+                read_headers(replace(dataset, cases=(case,)))
+            except DatasetError as error:
+                problems[case.case_id] = str(error)
+        self._refuse_or_warn(problems)
+        return replace(dataset, cases=tuple(c for c in dataset.cases if c.case_id not in problems))
+
+    def _refuse_or_warn(self, problems: dict[str, str]) -> None:
+        if not problems:
+            return
+        listed = "\n".join(f"  - case {case_id}: {problem}" for case_id, problem in sorted(problems.items()))
+        if not self.skip_bad_cases:
+            raise DatasetError(
+                f"{self.root}: {len(problems)} case(s) cannot be used; correct them, or set skip_bad_cases "
+                f"to leave them out:\n{listed}"
+            )
+        warnings.warn(f"{self.root}: {len(problems)} case(s) are left out:\n{listed}", stacklevel=3)
+
+
+def user_cache_dir() -> Path:
+    """``medconv`` in the folder that the system gives users for what can be made again."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return (Path(given) if given else Path.home() / ".cache") / "medconv"
