@@ -10,10 +10,10 @@ from medconv.ops.gradient_weighted import GradientWeightedConv
 from medconv.ops.image_gradient import gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.normalised import edge_weight, window_sum
+from medconv.ops.signed_permutation import Element
 from medconv.ops.standard import StandardConv
 from medconv.ops.symmetric import SymmetricConv
 from medconv.ops.symmetry import (
-    Element,
     SymmetryGroup,
     act,
     admissible,

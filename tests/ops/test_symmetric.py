@@ -208,6 +208,14 @@ def test_projection_inverts_the_expansion(basis: Any) -> None:
         conv.project(torch.zeros(3, 2, 3, 3, 3))
 
 
+def test_rings_are_drawn_by_physical_distance_whether_spacing_or_dilation_makes_it() -> None:
+    spaced = scrambled(2, 1, 1, 5, basis="ring", spacing_mm=(2.0, 1.0))
+    dilated = scrambled(2, 1, 1, 5, basis="ring", dilation=(2, 1))
+    isotropic = scrambled(2, 1, 1, 5, basis="ring", spacing_mm=(2.0, 1.0), dilation=(1, 2))
+    assert torch.equal(spaced.dense_weight(), dilated.dense_weight())
+    assert not torch.equal(spaced.dense_weight(), isotropic.dense_weight())
+
+
 @pytest.mark.parametrize("basis", ["orbit", "ring"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_fold_is_exact(dims: int, basis: Any) -> None:
