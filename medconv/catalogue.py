@@ -36,7 +36,8 @@ def catalogue(base: type[T], entry_point_group: str | None = None) -> dict[str, 
         other = found.setdefault(cls.__name__, cls)
         if other is not cls and other.__module__ != cls.__module__:
             raise ConfigError(
-                f"two classes are called {cls.__name__!r}: {other.__module__} and {cls.__module__}; rename one"
+                f"two classes are called {cls.__name__!r}: {other.__module__} and {cls.__module__}; "
+                "rename one"
             )
     return dict(sorted(found.items()))
 
@@ -49,7 +50,8 @@ def find(name: str, choices: dict[str, type[T]], kind: str) -> type[T]:
     """
     if name in choices:
         return choices[name]
-    raise UnknownNameError(f"no {kind} {name!r}{did_you_mean(name, choices)}. All: {', '.join(choices)}")
+    hint = did_you_mean(name, choices) or "."
+    raise UnknownNameError(f"no {kind} {name!r}{hint} All: {', '.join(choices)}")
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
