@@ -23,7 +23,7 @@ SPEC = {
 }
 METRICS = {
     "mean_dice": 0.875,
-    "classes": [{"name": "head", "mean_dice": 0.9}, {"name": "tail", "mean_dice": 0.85}],
+    "labels": [{"name": "head", "dice": 0.9}, {"name": "tail", "dice": 0.85}],
 }
 
 
@@ -45,7 +45,10 @@ def content(seed: int = 0, spec: dict[str, Any] = SPEC, plan: Plan | None = None
     torch.manual_seed(seed)
     resolved = resolve_network(spec)
     network = build_network(resolved)
-    config = {"model": {"lr": 1e-3, "optimizer": "adamw", "network": resolved}, "data": {}}
+    config = {
+        "model": {"lr": 1e-3, "optimizer": "adamw", "network": resolved},
+        "data": {"class_path": "medconv.datamodules.NiftiDataModule", "init_args": {"fold": 0}},
+    }
     return {
         "state_dict": {f"network.{key}": value for key, value in network.state_dict().items()},
         "optimizer_states": [{"state": {}, "param_groups": [{"lr": 1e-3}]}],

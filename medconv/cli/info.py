@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from medconv.cli.parser import command_parser, parse
+from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,14 +21,12 @@ def main(argv: Sequence[str]) -> int:
     parser = command_parser("info", "What a checkpoint is: classes, channels, spacing, operators, scores.")
     parser.add_argument("checkpoint", help=".ckpt of medconv fit")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--plugin", action="append", default=[], help="a package whose classes it may name; repeatable"
-    )
+    add_plugin_option(parser)
     options = parse(parser, argv[1:])
     from medconv.inference import read_checkpoint  # seconds: torch
 
-    facts = collect_facts(read_checkpoint(options.checkpoint, allow=tuple(options.plugin)))
-    print(json.dumps(facts, indent=2) if options.json else "\n".join(_lines(facts)))
+    facts = collect_facts(read_checkpoint(options.checkpoint, allow=plugins(options)))
+    print(json.dumps(_finite(facts), indent=2) if options.json else "\n".join(_lines(facts)))
     return 0
 
 
@@ -47,8 +46,22 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "patch_size": list(plan.patch_size),
         "operators": operators_by_stage(network),
         "metrics": checkpoint.metrics,
-        "training": {"epoch": checkpoint.epoch, "steps": checkpoint.step, **settings},
+        "training": {
+            "epoch": checkpoint.epoch,
+            "steps": checkpoint.step,
+            **settings,
+            "data": checkpoint.config.get("data"),
+        },
     }
+
+
+def _finite(value: Any) -> Any:
+    """The same with ``null`` for NaN and infinity, which JSON cannot say."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 def operators_by_stage(network: nn.Module) -> dict[str, dict[str, int]]:

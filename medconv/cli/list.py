@@ -41,11 +41,11 @@ def _ops() -> dict[str, str]:
 
 
 def _attention() -> dict[str, str]:
-    return _classes("medconv.attention", "Attention", "medconv.attention")
+    return _classes("medconv.attention", "Attention")
 
 
 def _losses() -> dict[str, str]:
-    return _classes("medconv.losses", "Loss", "medconv.losses")
+    return _classes("medconv.losses", "Loss")
 
 
 def _metrics() -> dict[str, str]:
@@ -61,7 +61,7 @@ def _configs() -> dict[str, str]:
     return {name: first_comment(path) for name, path in shipped_configs().items()}
 
 
-def _classes(room: str, base: str, entry_point_group: str) -> dict[str, str]:
+def _classes(room: str, base: str, entry_point_group: str | None = None) -> dict[str, str]:
     found = catalogue(getattr(import_module(room), base), entry_point_group)
     return {name: first_line(cls) for name, cls in found.items()}
 

@@ -39,6 +39,17 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
         raise ConfigError(f"{_explain(parser, str(error))} (see {parser.prog} --help)") from error
 
 
+def add_plugin_option(parser: ArgumentParser) -> None:
+    """``--plugin``: packages that the user trusts, repeated or separated by commas."""
+    text = "packages (a,b) whose classes a checkpoint may name"
+    parser.add_argument("--plugin", action="append", default=[], help=text)
+
+
+def plugins(options: Namespace) -> tuple[str, ...]:
+    """The packages named with ``--plugin``."""
+    return tuple(name.strip() for words in options.plugin for name in words.split(",") if name.strip())
+
+
 def _explain(parser: ArgumentParser, message: str) -> str:
     text = " ".join(message.split())
     options = [f"--{name.replace('_', '-')}" for name in parser.get_defaults().keys()]  # noqa: SIM118

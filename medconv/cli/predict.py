@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medconv.cli.parser import command_parser, parse
+from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medconv.inference import CaseResult, Predictor
+    from medconv.inference import CaseResult
 
 _DESCRIPTION = """\
 Write a mask for every volume, on its own grid and with its header.
@@ -36,24 +37,32 @@ def main(argv: Sequence[str]) -> int:
         tile_batch=options.tile_batch,
         mirror=options.mirror,
         precision=options.precision,
-        allow=tuple(options.plugin),
+        allow=plugins(options),
     )
     cases = collect_inputs(options.input, predictor.plan.in_channels)
     outputs = plan_outputs(cases, options.output)
-    print(_setting(predictor, len(cases)), flush=True)
-    results: list[CaseResult] = []
-    start = time.perf_counter()
+    print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
     progress = Progress(len(cases), sys.stderr)
     jobs = progress.over(zip(cases, outputs, strict=True), name=lambda job: job[0].case_id)
+    return _tell(predict_cases(predictor, jobs, skip_existing=options.skip_existing), len(cases), progress)
+
+
+def _tell(cases: Iterable[CaseResult], num_cases: int, progress: Progress) -> int:
+    """Print each case when it is done and, also after an interruption, the sum and the failures."""
+    results: list[CaseResult] = []
+    start = time.perf_counter()
     try:
-        for result in predict_cases(predictor, jobs, skip_existing=options.skip_existing):
+        for result in cases:
             results.append(result)
             progress.clear()
             print(_line(result), flush=True)
     finally:
         progress.clear()
-        print(_summary(results, len(cases), time.perf_counter() - start), flush=True)
-    return _report_failures(results)
+        print(_summary(results, num_cases, time.perf_counter() - start), flush=True)
+        failed = [result for result in results if result.status == "failed"]
+        for result in failed:
+            print(f"failed: {result.case_id}: {result.message}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _parse(words: Sequence[str]) -> Namespace:
@@ -86,21 +95,8 @@ def _parser() -> ArgumentParser:
         default="auto",
         help="auto: bf16 on a GPU",
     )
-    add(
-        "--plugin",
-        action="append",
-        default=[],
-        help="a package whose classes checkpoints may name; repeatable",
-    )
+    add_plugin_option(parser)
     return parser
-
-
-def _setting(predictor: Predictor, num_cases: int) -> str:
-    precision = str(predictor.dtype).removeprefix("torch.")
-    text = f"{num_cases} case(s) on {predictor.device} in {precision}"
-    if predictor.mirrored_axes:
-        text += f", mirrored along axes {', '.join(map(str, predictor.mirrored_axes))}"
-    return text
 
 
 def _line(result: CaseResult) -> str:
@@ -112,11 +108,14 @@ def _summary(results: Sequence[CaseResult], num_cases: int, seconds: float) -> s
     count = {status: sum(r.status == status for r in results) for status in ("ok", "skipped", "failed")}
     not_begun = num_cases - len(results)
     text = f"{count['ok']} done, {count['skipped']} skipped, {count['failed']} failed"
-    return f"{text}{f', {not_begun} not finished' if not_begun else ''} in {seconds:.1f} s"
+    text += f", {not_begun} not finished" if not_begun else ""
+    return f"{text} in {seconds:.1f} s{_stages(results)}"
 
 
-def _report_failures(results: Sequence[CaseResult]) -> int:
-    failed = [result for result in results if result.status == "failed"]
-    for result in failed:
-        print(f"failed: {result.case_id}: {result.message}", file=sys.stderr)
-    return int(bool(failed))
+def _stages(results: Sequence[CaseResult]) -> str:
+    """Where the time went, if any case was predicted."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result.stages)
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items())
+    return f" ({spent})" if spent else ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from medconv.errors import BadImageError, MedconvError
 from medconv.inference.inputs import InputCase
 from medconv.inference.predictor import Predictor
+from medconv.inference.stopwatch import Stopwatch
+
+Status = Literal["ok", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,15 @@ class CaseResult:
         seconds: Time spent on it.
         message: The error of a failed case; what should be known about a finished one, or nothing.
         output: The file of the mask; of a failed case, the file that was not written.
+        stages: Seconds per stage of a finished case.
     """
 
     case_id: str
-    status: Literal["ok", "failed", "skipped"]
+    status: Status
     seconds: float
     message: str
     output: Path
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 def predict_cases(
@@ -58,8 +63,9 @@ def predict_case(
     """
     start = time.perf_counter()
 
-    def result(status: Literal["ok", "failed", "skipped"], message: str = "") -> CaseResult:
-        return CaseResult(case.case_id, status, time.perf_counter() - start, message, output)
+    def result(status: Status, message: str = "", stages: Mapping[str, float] | None = None) -> CaseResult:
+        seconds = time.perf_counter() - start
+        return CaseResult(case.case_id, status, seconds, message, output, stages or {})
 
     if skip_existing and output.is_file():
         return result("skipped", "its mask exists")
@@ -68,9 +74,19 @@ def predict_case(
             raise BadImageError(case.problem)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            predictor.predict(case.paths).save(output)
+            stages = _predict_and_save(predictor, case.paths, output)
     except MedconvError as error:
         return result("failed", str(error))
     except Exception as error:  # one faulty case must not cost a night's work; it is reported and counted
         return result("failed", f"{case.paths[0]}: {type(error).__name__}: {error}")
-    return result("ok", "; ".join(str(w.message) for w in caught if w.category is UserWarning))
+    remarks = "; ".join(str(w.message) for w in caught if w.category is UserWarning)
+    return result("ok", remarks, stages)
+
+
+def _predict_and_save(predictor: Predictor, paths: Sequence[Path], output: Path) -> dict[str, float]:
+    """Seconds per stage, writing included."""
+    prediction = predictor.predict(paths)
+    watch = Stopwatch()
+    with watch.stage("write"):
+        prediction.save(output)
+    return {**prediction.seconds, **watch.seconds}

@@ -85,7 +85,18 @@ class Checkpoint:
                 f"{self.path}: its weights do not fit the network it describes; it was edited, or written by "
                 f"an incompatible medconv ({self.version}, this is {__version__}): {error}"
             ) from error
+        self._require_fit(network)
         return network
+
+    def _require_fit(self, network: SegmentationModel) -> None:
+        plan = self.plan
+        built = (network.spatial_dims, network.in_channels, network.num_classes)
+        planned = (plan.spatial_dims, plan.in_channels, plan.num_classes)
+        if built != planned:
+            raise CheckpointError(
+                f"{self.path}: its network has (axes, channels, classes) {built}, its plan {planned}; "
+                "the file was edited; take the original"
+            )
 
 
 def pack(config: Mapping[str, Any], plan: Plan, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +123,7 @@ def pack(config: Mapping[str, Any], plan: Plan, metrics: Mapping[str, Any]) -> d
 
 
 def read_checkpoint(path: str | Path, allow: Sequence[str] = ()) -> Checkpoint:
-    """Read a medconv checkpoint without running or importing anything that it names.
+    """Read a medconv checkpoint without running anything, or importing anything foreign, that it names.
 
     Args:
         path: A ``.ckpt`` written by ``medconv fit``.
@@ -148,12 +159,12 @@ def network_state(path: Path, state: Any) -> dict[str, Tensor]:
     """The network's own tensors out of a task's ``state_dict``: prefix gone, traces of compilation gone.
 
     Raises:
-        CheckpointError: There are none, one is no tensor, or a weight is not finite.
+        CheckpointError: There are none, one is no ordinary tensor, or a weight is not finite.
     """
     named = state.items() if isinstance(state, Mapping) else ()
     tensors = {str(key).replace(_COMPILED, ""): value for key, value in named}
     found = {key.removeprefix(_PREFIX): value for key, value in tensors.items() if key.startswith(_PREFIX)}
-    if not found or not all(isinstance(value, Tensor) for value in found.values()):
+    if not found or not all(_is_stored(value) for value in found.values()):
         raise CheckpointError(
             f"{path}: expected weights under state_dict['network.*'], got none; train it again"
         )
@@ -166,6 +177,11 @@ def network_state(path: Path, state: Any) -> dict[str, Tensor]:
     return found
 
 
+def _is_stored(value: Any) -> bool:
+    """Whether a value is a tensor with its numbers: one on no device, or a sparse one, claims any size."""
+    return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout is torch.strided
+
+
 def _record(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     record = content.get("medconv")
     if not isinstance(record, Mapping):
@@ -174,10 +190,14 @@ def _record(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             "give a .ckpt written by 'medconv fit'"
         )
     schema = record.get("schema")
-    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+    if type(schema) is not int or schema < 1:
         raise CheckpointError(
-            f"{path}: written by medconv {record.get('version', '?')} in schema {schema!r}, this is medconv "
-            f"{__version__} which reads schema 1 to {SCHEMA}; update: pip install -U medconv"
+            f"{path}: expected a schema from 1, got {schema!r}; the file was edited; take the original"
+        )
+    if schema > SCHEMA:
+        raise CheckpointError(
+            f"{path}: written by medconv {record.get('version', '?')} in schema {schema}, this is medconv "
+            f"{__version__} which reads up to schema {SCHEMA}; update: pip install -U medconv"
         )
     missing, unknown = sorted(_KEYS - set(record)), sorted(map(str, set(record) - _KEYS))
     if missing or unknown:

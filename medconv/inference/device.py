@@ -74,6 +74,18 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def describe_device(device: torch.device) -> str:
+    """A device in words.
+
+    Example:
+        >>> describe_device(torch.device("cpu")).startswith("cpu (")
+        True
+    """
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
 def mixed_precision(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
     """The context in which a network computes in ``dtype``; nothing for float32."""
     if dtype == torch.float32:

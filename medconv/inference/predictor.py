@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from medconv.errors import ConfigError
 from medconv.inference.checkpoint import read_checkpoint
-from medconv.inference.device import Precision, mixed_precision, resolve_device, resolve_precision
+from medconv.inference.device import (
+    Precision,
+    describe_device,
+    mixed_precision,
+    resolve_device,
+    resolve_precision,
+)
 from medconv.inference.ensemble import LogMeanProbability, agreed_plan
 from medconv.inference.memory import first_that_fits
 from medconv.inference.prediction import Labels, Prediction
@@ -36,7 +42,8 @@ class Predictor:
     do not change between calls, so one predictor may be used from several threads.
 
     Args:
-        networks: Trained networks, such as the folds of a cross-validation.
+        networks: Trained networks, such as the folds of a cross-validation. They are moved to the device and
+            set to evaluation.
         plans: The plan of each; they may differ in patch size only.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         overlap: Share by which neighbouring tiles overlap, 0 up to, but not including, 1.
@@ -47,6 +54,16 @@ class Predictor:
 
     Raises:
         ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
+
+    Example:
+        >>> class Threshold(nn.Module):
+        ...     def forward(self, x):
+        ...         return torch.cat([300 - x, x - 300], dim=1)
+        >>> plan = Plan(3, ("CT",), {0: "background", 1: "bone"}, (1.0, 1.0, 2.0), (8, 8, 8), ("none",))
+        >>> predictor = Predictor([Threshold()], [plan], device="cpu")
+        >>> prediction = predictor.predict(torch.full((5, 5, 5), 500.0), spacing_mm=(1.0, 1.0, 2.0))
+        >>> prediction.labels.shape, prediction.volumes_ml
+        ((5, 5, 5), {'bone': 0.25})
     """
 
     def __init__(
@@ -115,6 +132,13 @@ class Predictor:
             mirror=mirror,
             precision=precision,
         )
+
+    @property
+    def setting(self) -> str:
+        """Where and how it computes, in words: ``"cpu (2 threads), float32"``."""
+        text = f"{describe_device(self.device)}, {str(self.dtype).removeprefix('torch.')}"
+        mirrored = ", ".join(map(str, self.mirrored_axes))
+        return f"{text}, mirrored along axes {mirrored}" if mirrored else text
 
     @property
     def label_names(self) -> dict[int, str]:

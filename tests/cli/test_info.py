@@ -30,7 +30,13 @@ def test_json_holds_everything(checkpoint: Path, capsys: pytest.CaptureFixture[s
     assert facts["spacing_mm"] == [0.8, 0.8, 2.5]
     assert facts["patch_size"] == [12, 12, 8]
     assert facts["metrics"] == METRICS
-    assert facts["training"] == {"epoch": 4, "steps": 120, "lr": 1e-3, "optimizer": "adamw"}
+    training = facts["training"]
+    assert (training["epoch"], training["steps"], training["lr"], training["data"]["init_args"]) == (
+        4,
+        120,
+        1e-3,
+        {"fold": 0},
+    )
     network = medconv.load(checkpoint, device="cpu")._members[0][0]
     assert 0 < facts["parameters"] < sum(p.numel() for p in network.parameters())  # tied weights count once
     operators = facts["operators"]
@@ -49,11 +55,22 @@ def test_the_text_tells_the_same(checkpoint: Path, capsys: pytest.CaptureFixture
         "medconv.models.UNet, ",
         "SymmetricConv 2",
         "mean_dice  0.875",
-        "    name  mean_dice\n    head        0.9\n    tail       0.85",
+        "    name  dice\n    head   0.9\n    tail  0.85",
         "optimizer  adamw",
         "steps      120",
+        "data       NiftiDataModule(fold=0)",
     ):
         assert text in out, out
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"metrics": {"hd95_mm": [float("nan"), float("inf"), 1.5], "n": 3, "ok": True}}
+    monkeypatch.setattr("medconv.cli.info.collect_facts", lambda _: facts)
+    monkeypatch.setattr("medconv.inference.read_checkpoint", lambda *_, **__: None)
+    assert main(["info", "any.ckpt", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "metrics": {"hd95_mm": [None, None, 1.5], "n": 3, "ok": True}
+    }
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

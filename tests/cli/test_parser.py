@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 from jsonargparse import ArgumentParser
 
-from medconv.cli.parser import command_parser, parse
+from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.errors import ConfigError
 
 
@@ -42,6 +42,12 @@ def test_values_are_typed(parser: ArgumentParser) -> None:
 def test_errors_are_one_sentence(parser: ArgumentParser, words: list[str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         parse(parser, words)
+
+
+def test_plug_ins_may_be_repeated_or_separated(parser: ArgumentParser) -> None:
+    add_plugin_option(parser)
+    assert plugins(parse(parser, ["soup", "--plugin", "a,b", "--plugin", "c"])) == ("a", "b", "c")
+    assert plugins(parse(parser, ["soup"])) == ()
 
 
 def test_the_description_keeps_its_lines(parser: ArgumentParser) -> None:

@@ -47,10 +47,13 @@ def test_a_folder_becomes_a_folder_of_masks(
     seen = capsys.readouterr()
     assert seen.err == ""
     first, a, b, last = seen.out.splitlines()
-    assert first == "2 case(s) on cpu in float32"
+    assert re.fullmatch(r"2 case\(s\) on cpu \(\d+ threads\), float32", first)
     assert re.fullmatch(rf"ok      a  \d+\.\d s  {tmp_path}/masks/a\.nii\.gz", a)
     assert b.startswith("ok      b")
-    assert re.fullmatch(r"2 done, 0 skipped, 0 failed in \d+\.\d s", last)
+    stages = ", ".join(
+        rf"{stage} \d+\.\d s" for stage in ("read", "preprocess", "network", "restore", "write")
+    )
+    assert re.fullmatch(rf"2 done, 0 skipped, 0 failed in \d+\.\d s \({stages}\)", last)
     for name in ("a.nii.gz", "b.nii.gz"):
         mask, scan = nib.load(tmp_path / "masks" / name), nib.load(scans / name)
         assert mask.shape == scan.shape
@@ -64,7 +67,7 @@ def test_the_checkpoint_may_stand_first_and_options_apply(
     words = ["-i", scans / "a.nii.gz", "-i", scans / "b.nii.gz", "-o", tmp_path / "masks", "--mirror"]
     more = ["--overlap", 0.25, "--tile-batch", 2, "--precision", "fp32"]
     assert predict(checkpoint, *words, *more) == 0
-    assert "2 case(s) on cpu in float32, mirrored along axes 0, 1, 2" in capsys.readouterr().out
+    assert "threads), float32, mirrored along axes 0, 1, 2\n" in capsys.readouterr().out
     assert files(tmp_path / "masks") == ["a.nii.gz", "b.nii.gz"]
 
 

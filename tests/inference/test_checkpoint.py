@@ -143,6 +143,14 @@ def weights_are_no_tensors(saved: Saved) -> None:
     saved["state_dict"] = {"network.a": [1.0]}
 
 
+def weights_are_nowhere(saved: Saved) -> None:
+    saved["state_dict"]["network.a"] = torch.empty(10**6, 10**6, device="meta")
+
+
+def weights_are_sparse(saved: Saved) -> None:
+    saved["state_dict"]["network.a"] = torch.ones(2, 2).to_sparse()
+
+
 def weight_is_nan(saved: Saved) -> None:
     next(iter(saved["state_dict"].values())).view(-1)[0] = float("nan")
 
@@ -167,10 +175,10 @@ REFUSED_AT_READING: list[tuple[Callable[[Saved], None], str]] = [
     (other_record, "not a medconv checkpoint"),
     (
         newer,
-        r"written by medconv 9\.1\.0 in schema 2, .* reads schema 1 to 1; update: pip install -U medconv",
+        r"written by medconv 9\.1\.0 in schema 2, .* reads up to schema 1; update: pip install -U medconv",
     ),
-    (no_schema, "in schema None"),
-    (schema_is_true, "in schema True"),
+    (no_schema, "expected a schema from 1, got None; the file was edited"),
+    (schema_is_true, "expected a schema from 1, got True"),
     (missing_plan, r"missing entries \['plan'\]"),
     (unknown_entry, r"unknown entries \['hook'\]; the file was edited"),
     (wrong_kind, "expected metrics to be Mapping, got list"),
@@ -180,6 +188,8 @@ REFUSED_AT_READING: list[tuple[Callable[[Saved], None], str]] = [
     (no_model, r"expected a network at medconv\.config\.model\.network, got none"),
     (no_weights, r"expected weights under state_dict\['network\.\*'\], got none"),
     (weights_are_no_tensors, r"expected weights under state_dict"),
+    (weights_are_nowhere, r"expected weights under state_dict"),
+    (weights_are_sparse, r"expected weights under state_dict"),
     (
         weight_is_nan,
         r"1 weight\(s\) are NaN or infinite, first '.*the training had diverged; take an earlier",
@@ -220,6 +230,15 @@ def test_weights_that_do_not_fit_are_refused(
     checkpoint = read_checkpoint(write(tmp_path, saved))
     with pytest.raises(
         CheckpointError, match=r"(?s)a\.ckpt: its weights do not fit .*(Missing|Unexpected|size mis)"
+    ):
+        checkpoint.build()
+
+
+def test_a_plan_of_another_network_is_refused(tmp_path: Path, saved: Saved) -> None:
+    saved["medconv"]["plan"]["label_names"] = {0: "background", 1: "head"}
+    checkpoint = read_checkpoint(write(tmp_path, saved))
+    with pytest.raises(
+        CheckpointError, match=r"\(axes, channels, classes\) \(3, 1, 3\), its plan \(3, 1, 2\)"
     ):
         checkpoint.build()
 
