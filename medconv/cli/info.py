@@ -91,7 +91,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"patch       {by.join(map(str, facts['patch_size']))} voxels"
     for title in ("operators", "metrics", "training"):
         yield from ("", title)
-        yield from _rows(facts[title]) if facts[title] else ["  none noted"]
+        rows = facts[title]
+        shown = {stage: _counts(row) for stage, row in rows.items()} if title == "operators" else rows
+        yield from _rows(shown) if rows else ["  none noted"]
 
 
 def _rows(values: Mapping[str, Any]) -> Iterator[str]:
@@ -104,26 +106,35 @@ def _rows(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name:{width}}  {_short(value)}"
 
 
+def _counts(operators: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} × {count}" for name, count in operators.items())
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line a row, or one line a column where that is narrower."""
     columns = list(rows[0])
     cells = [columns, *([_short(row.get(column)) for column in columns] for row in rows)]
+    if len(rows) < len(columns):
+        cells = [list(column) for column in zip(*cells, strict=True)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "    " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, is_inside: bool = False) -> str:
+    """A value in one line; mappings inside others only as ``…`` (``--json`` has them)."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, Mapping) and "class_path" in value:
-        inside = ", ".join(f"{k}={_short(v)}" for k, v in (value.get("init_args") or {}).items())
-        return f"{value['class_path'].rpartition('.')[2]}({inside})"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
     if isinstance(value, list):
-        return f"[{', '.join(map(_short, value))}]"
-    return str(value)
+        return f"[{', '.join(_short(item, is_inside=True) for item in value)}]"
+    if not isinstance(value, Mapping):
+        return str(value)
+    if is_inside:
+        return "…"
+    options = value.get("init_args", value) or {}
+    inside = ", ".join(f"{name}={_short(item, is_inside=True)}" for name, item in options.items())
+    return f"{str(value['class_path']).rpartition('.')[2]}({inside})" if "class_path" in value else inside

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from inspect import isclass, isroutine
 
 from medconv.catalogue import catalogue, did_you_mean
 from medconv.cli.configs import first_comment, shipped_configs
@@ -49,12 +49,9 @@ def _losses() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
-    room: Any = import_module("medconv.metrics")
-    return {
-        name: first_line(getattr(room, name))
-        for name in sorted(room.__all__)
-        if callable(getattr(room, name))
-    }
+    room = import_module("medconv.metrics")
+    offered = {name: getattr(room, name) for name in sorted(room.__all__)}
+    return {name: first_line(thing) for name, thing in offered.items() if isroutine(thing) or isclass(thing)}
 
 
 def _configs() -> dict[str, str]:

@@ -1,0 +1,264 @@
+"""The parser and the trainer behind `fit`, `validate` and `test`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from medconv.cli.configs import find_config
+from medconv.cli.outcome import report_outcome
+from medconv.cli.run_folder import RunFolder, choose_run_folder
+from medconv.datamodules import SegmentationDataModule
+from medconv.errors import ConfigError, MedconvError
+from medconv.inference import read_checkpoint
+from medconv.models import restrict_class_paths
+from medconv.models.parse_errors import explain_parse_error
+from medconv.reporting import draw_overlay
+from medconv.training import (
+    AtomicCheckpointIO,
+    DataWait,
+    EpochReport,
+    OverlayPictures,
+    RandomState,
+    SegmentationTask,
+    StopOnNonFinite,
+    build_task,
+)
+from medconv.training.build import build_data
+
+log = logging.getLogger("medconv")
+
+
+def run_command(command: str, options: list[str]) -> int:
+    """Parse and run ``fit``, ``validate`` or ``test``; returns the exit code."""
+    _speak_plainly()
+    plugins = _plugins(",".join(_values_of("--plugin", options)))
+    with restrict_class_paths(plugins):
+        try:
+            MedconvCLI(command, _complete(command, options, plugins))
+        except (SIGTERMException, KeyboardInterrupt) as error:
+            return 143 if isinstance(error, SIGTERMException) else 130
+    return 0
+
+
+class MedconvCLI(LightningCLI):
+    """LightningCLI with a run folder, our one door to tasks, and a measured end."""
+
+    def __init__(self, command: str, options: list[str]) -> None:
+        super().__init__(
+            SegmentationTask,
+            SegmentationDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={c: {"prog": f"medconv {c}", "exit_on_error": False} for c in self.subcommands()}
+            | {"exit_on_error": False},
+            trainer_defaults={
+                "max_epochs": 100,
+                "num_sanity_val_steps": 1,
+                "log_every_n_steps": 25,
+                "use_distributed_sampler": False,
+                "enable_progress_bar": sys.stderr.isatty(),
+                "enable_model_summary": False,
+            },
+            args=[command, *options],
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The three commands; prediction is a command of its own."""
+        return {k: v for k, v in LightningCLI.subcommands().items() if k != "predict"}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What a run is called, where it is written, how it continues."""
+        parser.add_argument("--name", type=str | None, default=None, help="the run is written to RUNS/NAME")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--resume", type=str, default="never", help="never, auto, or a checkpoint file")
+        parser.add_argument(
+            "--plugin", type=str, default="", help="packages (a,b) whose classes may be named"
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what the dispatcher handed over, not ``sys.argv``."""
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[args[0]].get_defaults().keys()
+            raise ConfigError(explain_parse_error(error, options)) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint never changes what the user typed."""
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed settings of the chosen command."""
+        return self.config[self.subcommand]
+
+    def instantiate_classes(self) -> None:
+        """Data first (its plan sets the voxel size of the network), then the task, then the trainer."""
+        self.run = self._choose_folder()
+        resolved = self._resolved()
+        if resolved.get("data") is None:
+            raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
+        plugins = _plugins(self.settings.plugin)
+        self.datamodule = build_data(resolved["data"], plugins)
+        self.datamodule.prepare_plan()
+        init_args = resolved["model"]["network"].get("init_args", {})
+        if init_args.get("spacing_mm", 0) is None:
+            init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)
+        self.model = build_task(resolved["model"], plugins)
+        self.model.data_config = resolved["data"]
+        self.config_init = self._instantiate_rest()
+        self.trainer = self.instantiate_trainer()
+        if self.subcommand == "fit" and self.trainer.is_global_zero:
+            resolved["model"] = self.model.config
+            (self.run.path / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
+        self.config_init[self.subcommand]["weights_only"] = True
+        if self.run.resume_from is not None:
+            self.config_init[self.subcommand]["ckpt_path"] = str(self.run.resume_from)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with our callbacks, loggers and checkpoint writer beside the user's."""
+        given = self.config_init[self.subcommand]["trainer"]
+        kwargs["default_root_dir"] = self.run.path
+        kwargs["logger"] = self._loggers(given.get("logger"))
+        kwargs["plugins"] = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
+        kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *self._callbacks()]
+        return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        """Measure the best checkpoint on whole unseen cases."""
+        if self.settings.trainer.fast_dev_run:
+            return
+        best = next((p for n in ("best", "last") if (p := self.run.path / f"{n}.ckpt").is_file()), None)
+        if best is None:
+            raise MedconvError(f"the run wrote no checkpoint into {self.run.path}; is trainer.max_epochs 0?")
+        measure = self.trainer.test if self.datamodule.has_test_cases else self.trainer.validate
+        measure(self.model, datamodule=self.datamodule, ckpt_path=str(best), verbose=False, weights_only=True)
+        self._report(best)
+
+    def after_validate(self) -> None:
+        """Tell the result."""
+        self._report(Path(self.settings.ckpt_path))
+
+    after_test = after_validate
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _report(self, checkpoint: Path) -> None:
+        if self.trainer.is_global_zero:
+            report_outcome(self.model, self.datamodule, self.run.path, checkpoint)
+
+    def _choose_folder(self) -> RunFolder:
+        settings = self.settings
+        if self.subcommand != "fit":
+            if not settings.ckpt_path:
+                raise ConfigError(f"expected a checkpoint: medconv {self.subcommand} runs/NAME/best.ckpt")
+            return RunFolder(Path(settings.ckpt_path).parent / str(self.subcommand), None, ())
+        run = choose_run_folder(
+            Path(settings.runs), settings.name or "run", settings.resume, _plugins(settings.plugin)
+        )
+        for remark in run.remarks:
+            log.info(remark)
+        return run
+
+    def _resolved(self) -> dict[str, Any]:
+        text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
+        resolved = yaml.safe_load(text)[self.subcommand]
+        return {k: v for k, v in resolved.items() if k not in ("config", "ckpt_path", "return_predictions")}
+
+    def _instantiate_rest(self) -> Namespace:
+        config = self.config.clone()
+        for key in ("model", "data"):
+            config[self.subcommand].pop(key, None)
+        return self.parser.instantiate(config, instantiate_groups=False)
+
+    def _callbacks(self) -> list[Callback]:
+        folder = self.run.path
+        pictures = OverlayPictures(draw_overlay, folder / "overlays")
+        if self.subcommand != "fit":
+            return [pictures]
+        common: dict[str, Any] = {
+            "dirpath": folder,
+            "auto_insert_metric_name": False,
+            "enable_version_counter": False,
+        }
+        return [
+            DataWait(),
+            EpochReport(),
+            RandomState(),
+            StopOnNonFinite(),
+            pictures,
+            ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
+            ModelCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
+        ]
+
+    def _loggers(self, given: Any) -> list[Logger]:
+        loggers = [] if given in (None, True, False) else _as_list(given)
+        return [CSVLogger(self.run.path, name="", version=""), *loggers]
+
+
+def _complete(command: str, options: list[str], plugins: tuple[str, ...]) -> list[str]:
+    """Spell out shipped names, let options win over files wherever they stand, read a checkpoint's configuration."""
+    configs = [str(find_config(name)) for name in _values_of("--config", options)]
+    rest = _without("--config", options)
+    words = [f"--config={path}" for path in configs]
+    if command == "fit":
+        return [*([f"--name={Path(configs[0]).stem}"] if configs else []), *words, *rest]
+    if rest and not rest[0].startswith("-"):
+        path = Path(rest.pop(0))
+        config = read_checkpoint(path, allow=plugins).config
+        stored = yaml.safe_dump({"model": config["model"], "data": config["data"]})
+        words = [f"--config={stored}", f"--ckpt_path={path}", *words]
+    return [*words, *rest]
+
+
+def _values_of(option: str, options: list[str]) -> list[str]:
+    after = [value for word, value in pairwise(options) if word == option]
+    return after + [o.split("=", 1)[1] for o in options if o.startswith(f"{option}=")]
+
+
+def _without(option: str, options: list[str]) -> list[str]:
+    """The other words: neither ``option`` nor the value after it."""
+    kept, skip = [], False
+    for word in options:
+        if not skip and word != option and not word.startswith(f"{option}="):
+            kept.append(word)
+        skip = not skip and word == option
+    return kept
+
+
+def _plugins(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _speak_plainly() -> None:
+    """Our own words to stdout; Lightning's advertisements and worker advice to nobody."""
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from medconv.errors import MedconvError
+from medconv.training import DataWait, EpochReport, RandomState, StopOnNonFinite
+
+PAUSE_S = 0.03
+
+
+class SlowNumbers(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        time.sleep(PAUSE_S)
+        return torch.tensor([float(index)])
+
+
+class Line(pl.LightningModule):
+    def __init__(self, broken_from=None):
+        super().__init__()
+        self.layer, self.broken_from, self.drawn = nn.Linear(1, 1), broken_from, []
+
+    def training_step(self, batch, batch_idx):
+        loss = self.layer(batch).square().mean()
+        self.drawn.append(torch.rand(()).item())
+        broken = self.broken_from is not None and self.global_step >= self.broken_from
+        return loss * float("nan") if broken else loss
+
+    def on_train_epoch_end(self):
+        self.log("train/loss", torch.tensor(0.5))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def loader():
+    # as our data modules do: with a generator of its own a loader does not draw from the global one
+    return DataLoader(SlowNumbers(), generator=torch.Generator())
+
+
+def fit(tmp_path, model, *callbacks, **settings):
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+        **({"max_epochs": 1, "enable_checkpointing": False} | settings),
+    )
+    trainer.fit(model, loader(), ckpt_path=None)
+    return trainer
+
+
+def test_waiting_for_a_slow_loader_is_measured(tmp_path):
+    wait = DataWait()
+    fit(tmp_path, Line(), wait)
+    assert 4 * PAUSE_S <= wait.waited_s < 4 * PAUSE_S + 0.5
+
+
+def test_the_epoch_line_tells_loss_and_seconds(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="medconv"):
+        fit(tmp_path, Line(), DataWait(), EpochReport(), max_epochs=2)
+    lines = [r.message for r in caplog.records if r.name == "medconv"]
+    assert [line.split()[:2] for line in lines] == [["epoch", "0"], ["epoch", "1"]]
+    assert re.search(r"waited for data 0\.[12] s", lines[1]), lines
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    with pytest.raises(MedconvError, match="the loss is nan at step 3"):
+        fit(tmp_path, Line(broken_from=1), StopOnNonFinite(every_n_steps=1))
+
+
+def test_a_single_bad_step_does_not_stop_the_run(tmp_path):
+    class OneBad(Line):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return loss * (float("inf") if self.global_step == 1 else 1.0)
+
+        def on_before_optimizer_step(self, optimizer):
+            for parameter in self.parameters():
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+
+    assert fit(tmp_path, OneBad(), StopOnNonFinite(every_n_steps=1)).global_step == 4
+
+
+def test_random_numbers_continue_where_the_checkpoint_was_written(tmp_path):
+    torch.manual_seed(5)
+    whole = Line()
+    fit(tmp_path, whole, RandomState(), max_epochs=2)
+
+    torch.manual_seed(5)
+    first = Line()
+    trainer = fit(tmp_path, first, RandomState())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(999)
+    second = Line()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=[RandomState()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(second, loader(), ckpt_path=tmp_path / "half.ckpt")
+    assert first.drawn + second.drawn == whole.drawn
