@@ -190,7 +190,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from there with the next ``train_dataloader``."""
-        self._position = dict(state_dict)
+        # a checkpoint that is only tested must not move the beginning of a later training
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self._position = dict(state_dict)
 
     def _order(self) -> str:
         """Stands for everything that decides which sample comes when."""

@@ -152,6 +152,16 @@ def test_resuming_with_another_order_is_told(tiny_dataset, folder):
         fit(tiny_dataset, folder, ckpt_path=path, seed=5)
 
 
+def test_testing_a_checkpoint_does_not_move_a_later_training(tiny_dataset, folder, unbroken):
+    path = folder / "tested.ckpt"
+    data = module(tiny_dataset, folder)
+    trainer(folder, callbacks=[SaveAt(path, 2)]).fit(Recorder(), datamodule=data)
+    trainer(folder).validate(Recorder(), datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
+    task = Recorder()
+    trainer(folder).fit(task, datamodule=data)
+    assert task.seen == unbroken
+
+
 def test_only_training_batches_are_augmented(tiny_dataset, folder):
     data = module(tiny_dataset, folder, augment=AugmentSettings(strength=100))
     data.prepare_data()
