@@ -129,7 +129,8 @@ def has_right_gradients(probe: Probe) -> None:
     call(*inputs).square().sum().backward()
     without = [name for name, value in zip(names, inputs[1:], strict=True) if value.grad is None]
     require(not without, f"no gradient reaches {', '.join(without)}")
-    torch.autograd.gradcheck(call, inputs, fast_mode=True)
+    # a GPU adds up in any order, so two backward passes may differ in the last digits
+    torch.autograd.gradcheck(call, inputs, fast_mode=True, nondet_tol=_EXACT)
 
 
 def refuses_other_shapes(probe: Probe) -> None:
@@ -173,7 +174,7 @@ def stays_finite_in_autocast(probe: Probe) -> None:
     expected = op(*inputs)
     for dtype, tolerance in _AUTOCAST.items():
         op.zero_grad()
-        with torch.autocast(probe.device, dtype=dtype):
+        with torch.autocast(inputs[0].device.type, dtype=dtype):
             y = op(*inputs)
         error = (y.float() - expected).norm() / expected.norm()
         require(error <= tolerance, f"relative error {error:.1e} in {dtype}, allowed {tolerance}")
@@ -206,7 +207,8 @@ def compiles(probe: Probe, backend: str) -> None:
         warnings.simplefilter("ignore")  # the compiler's own deprecations say nothing about the operator
         y = torch.compile(op, fullgraph=True, backend=backend)(*inputs)
         y.square().mean().backward()
-    _require_close(y, op(*inputs), 1e-5)
+    is_rounded_to_tf32 = inputs[0].is_cuda
+    _require_close(y, op(*inputs), 5e-3 if is_rounded_to_tf32 else 1e-5)
 
 
 IN_EVERY_GEOMETRY: tuple[Law, ...] = (
