@@ -23,7 +23,10 @@ SPEC = {
 }
 METRICS = {
     "mean_dice": 0.875,
-    "labels": [{"name": "head", "dice": 0.9}, {"name": "tail", "dice": 0.85}],
+    "labels": [
+        {"name": "head", "dice": 0.9, "hd95_mm": 2.5},
+        {"name": "tail", "dice": 0.85, "hd95_mm": 3.25},
+    ],
 }
 
 

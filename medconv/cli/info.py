@@ -44,6 +44,7 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "spacing_mm": list(plan.spacing_mm),
         "orientation": plan.orientation,
         "patch_size": list(plan.patch_size),
+        "settings": checkpoint.network_spec["init_args"],
         "operators": operators_by_stage(network),
         "metrics": checkpoint.metrics,
         "training": {
@@ -89,7 +90,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"channels    {', '.join(f'{name} ({kind})' for name, kind in facts['channels'].items())}"
     yield f"spacing     {by.join(f'{mm:.4g}' for mm in facts['spacing_mm'])} mm, {facts['orientation']}"
     yield f"patch       {by.join(map(str, facts['patch_size']))} voxels"
-    for title in ("operators", "metrics", "training"):
+    for title in ("settings", "operators", "metrics", "training"):
         yield from ("", title)
         rows = facts[title]
         shown = {stage: _counts(row) for stage, row in rows.items()} if title == "operators" else rows
@@ -130,7 +131,7 @@ def _short(value: Any, is_inside: bool = False) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return f"[{', '.join(_short(item, is_inside=True) for item in value)}]"
+        return f"[{', '.join(_short(item, is_inside) for item in value)}]"
     if not isinstance(value, Mapping):
         return str(value)
     if is_inside:
