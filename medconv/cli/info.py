@@ -112,7 +112,8 @@ def _counts(operators: Mapping[str, int]) -> str:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+    rows = value if isinstance(value, list) else []
+    return bool(rows) and all(isinstance(row, Mapping) and "class_path" not in row for row in rows)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
