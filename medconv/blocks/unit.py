@@ -1,0 +1,108 @@
+"""The unit that all blocks are made of: convolution, norm, nonlinearity, attention, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from medconv.attention import AttentionFactory
+from medconv.blocks.activation import build_activation
+from medconv.blocks.normalisation import build_norm, cancels_bias
+from medconv.errors import ConfigError
+from medconv.ops import ConvFactory
+from medconv.types import IntOrInts
+
+_DROPOUT: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
+
+
+class ConvUnit(nn.Module):
+    r"""Convolution, norm, nonlinearity, attention and dropout, in this order.
+
+    .. math:: y = \text{dropout}(\text{attention}(\phi(\text{norm}(W * x))))
+
+    Attention stands after the nonlinearity: the spatial mean of an instance-normalised map is its learnt
+    shift whatever the input, so attention that looks at the mean would be a constant right after the norm,
+    and without effect right before it.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: ``C`` of the input.
+        out_channels: ``C`` of the output.
+        kernel_size: Taps per axis.
+        conv: Makes the convolution. It has no bias where the norm would cancel it.
+        attention: Makes the attention layer; ``None``: none.
+        norm: ``"instance"``, ``"batch"``, ``"group"`` or ``"none"``.
+        activation: A name that ``build_activation`` knows.
+        dropout: Share of channels dropped in training, 0 up to, not including, 1.
+        spacing_mm: Voxel size of the input; ``None`` means isotropic.
+        stride: Step of the convolution per axis.
+
+    Shape:
+        - Input ``(B, in_channels, *S)``.
+        - Output ``(B, out_channels, *ceil(S / stride))`` for odd kernels.
+
+    Raises:
+        ConfigError: Attention directly after an instance norm, or a dropout outside its range.
+
+    Example:
+        >>> import torch
+        >>> from medconv.ops import StandardConv
+        >>> unit = ConvUnit(2, 1, 4, conv=StandardConv, norm="group", activation="gelu")
+        >>> unit(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 4, 8, 8])
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts = 3,
+        *,
+        conv: ConvFactory,
+        attention: AttentionFactory | None = None,
+        norm: str = "instance",
+        activation: str | None = "leaky_relu",
+        dropout: float = 0.0,
+        spacing_mm: Sequence[float] | None = None,
+        stride: IntOrInts = 1,
+    ) -> None:
+        super().__init__()
+        require_nonlinearity(attention, norm, activation)
+        if not 0.0 <= dropout < 1.0:
+            raise ConfigError(f"expected dropout from 0 up to, not including, 1; got {dropout}")
+        self.conv = conv(
+            spatial_dims,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            bias=not cancels_bias(norm),
+            spacing_mm=spacing_mm,
+        )
+        self.norm = build_norm(norm, spatial_dims, out_channels)
+        # the norm's output belongs to this unit alone; the convolution's may be needed for its own gradient
+        self.activation = build_activation(activation, inplace=norm != "none")
+        self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
+        self.dropout = _DROPOUT[spatial_dims](dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        """Apply the unit; ``guide`` goes to a convolution that needs one."""
+        # a folded convolution is a plain nn.ConvNd and knows no guide
+        x = self.conv(x, guide) if getattr(self.conv, "needs_guide", False) else self.conv(x)
+        return self.dropout(self.attention(self.activation(self.norm(x))))
+
+
+def require_nonlinearity(attention: AttentionFactory | None, norm: str, activation: str | None) -> None:
+    """Refuse attention that would see the direct output of an instance norm.
+
+    Raises:
+        ConfigError: It would be a constant.
+    """
+    if attention is not None and norm == "instance" and activation in (None, "none"):
+        raise ConfigError(
+            "expected a nonlinearity between instance norm and attention, got activation 'none': the spatial "
+            "mean of an instance-normalised map, GAP(IN(x)), is constant, so the attention could not see its "
+            "input; set an activation or another norm"
+        )

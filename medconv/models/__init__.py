@@ -1,0 +1,29 @@
+"""Models: whole segmentation networks, and what can be done with one: build, describe, fold.
+
+``UNet`` takes any operator, block and attention at any stage. Everything here is tensors in, tensors out:
+files, training and metrics live elsewhere.
+"""
+
+from medconv.models.base import SegmentationModel
+from medconv.models.baselines import MonaiDynUNet, MonaiSegResNet
+from medconv.models.build import build_network, resolve_network, restrict_class_paths
+from medconv.models.describe import Description, Row, describe
+from medconv.models.fold import fold
+from medconv.models.topology import Topology, plan_topology
+from medconv.models.unet import UNet
+
+__all__ = [
+    "Description",
+    "MonaiDynUNet",
+    "MonaiSegResNet",
+    "Row",
+    "SegmentationModel",
+    "Topology",
+    "UNet",
+    "build_network",
+    "describe",
+    "fold",
+    "plan_topology",
+    "resolve_network",
+    "restrict_class_paths",
+]
