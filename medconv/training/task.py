@@ -181,9 +181,9 @@ class SegmentationTask(pl.LightningModule):
 
         if not mirror:
             return window(image)
-        return mirror_average(
-            window, image, mirror_axes(self.plan.orientation, self.plan.label_names.values())
-        )
+        plan = self.plan
+        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
+        return mirror_average(window, image, axes)
 
     def _measure(self, batch: dict[str, Any], *, mirror: bool) -> dict[str, Any]:
         assert self.table is not None
