@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medconv.ndim import AVG_POOL
+
 MAX_ENERGY = 1e3
 """Squared contrast beyond which an edge counts as no stronger; weights stay within a factor of a thousand."""
 
@@ -54,14 +56,17 @@ def window_sum(
         dilation: Distance between taps per axis.
 
     Cost:
-        ``sum(kernel_size)`` passes; it is separable.
+        One pass; ``sum(kernel_size)`` passes for dilated windows and where deterministic algorithms are asked for.
 
     Example:
         >>> window_sum(torch.ones(1, 1, 2, 3), (3, 3), (1, 1), (1, 1), (1, 1))
         tensor([[[[4., 6., 4.],
                   [4., 6., 4.]]]])
     """
-    # slices and not a convolution with ones, which cuDNN would round to TF32
+    # neither way is a convolution with ones, which cuDNN would round to TF32
+    if max(dilation) == 1 and not torch.are_deterministic_algorithms_enabled():
+        pool = AVG_POOL[len(kernel_size)]
+        return pool(x, tuple(kernel_size), tuple(stride), tuple(padding), divisor_override=1)
     for axis, (k, s, p, r) in enumerate(zip(kernel_size, stride, padding, dilation, strict=True), start=2):
         padded = F.pad(x, [0, 0] * (x.dim() - 1 - axis) + [p, p])
         length = padded.shape[axis] - r * (k - 1)

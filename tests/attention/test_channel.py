@@ -136,6 +136,13 @@ def test_mean_over_a_volume_does_not_overflow_float16(kind: Any) -> None:
     torch.testing.assert_close(y[..., 0, 0, 0].float(), layer(x.float())[..., 0, 0, 0], rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_means_are_not_rounded_to_the_precision_of_the_input(kind: Any) -> None:
+    layer = awake(2, 4, kind=kind).float()
+    x = torch.rand(1, 4, 9, 9).half()
+    torch.testing.assert_close(layer.gates(x), layer.gates(x.float()), atol=1e-6, rtol=0)
+
+
 def test_works_when_the_whole_module_is_half() -> None:
     layer = ChannelAttention(2, 8).bfloat16()
     x = torch.randn(1, 8, 4, 4, dtype=torch.bfloat16)
