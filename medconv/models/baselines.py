@@ -91,6 +91,8 @@ class MonaiDynUNet(SegmentationModel):
         """Logits at the image's size."""
         self.check_input(x)
         y = self.net(self.pad(x))
+        # MONAI keeps the last auxiliary maps on the module: memory held, and a graph that cannot be copied
+        self.net.heads[:] = [x.new_zeros(1)] * len(self.net.heads)
         if self.training and self.deep_supervision:
             return [self.pad.crop(z, x.shape[2:]) for z in y.unbind(1)]
         return self.pad.crop(y, x.shape[2:])

@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from medconv.errors import ConfigError
+
+_FACTORIES = frozenset(
+    ("empty", "zeros", "ones", "full", "rand", "randn", "new_empty", "new_zeros", "new_ones", "new_full")
+)
 
 _LARGE = 2**16
 """Larger tensors are neither filled nor changed in a rehearsal, so their memory is never touched."""
@@ -39,7 +43,7 @@ def require_affordable(build: Callable[[], object], limit_bytes: int) -> None:
         build()
 
 
-class _Rehearsal(TorchDispatchMode):
+class _Rehearsal(TorchFunctionMode):
     """Counts what ``torch.empty``, ``zeros``, ``randn`` and their like are asked for."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -47,7 +51,7 @@ class _Rehearsal(TorchDispatchMode):
         self.limit_bytes = limit_bytes
         self.asked_bytes = 0
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self,
         func: Any,
         types: Iterable[type],
@@ -56,21 +60,30 @@ class _Rehearsal(TorchDispatchMode):
     ) -> Any:
         del types
         kwargs = kwargs or {}
-        first = args[0] if args else None
-        if isinstance(first, list | tuple) and all(isinstance(n, int) for n in first):
-            dtype = kwargs.get("dtype") or torch.get_default_dtype()
-            self._ask(prod(first) * dtype.itemsize)
-            if prod(first) > _LARGE:
-                return torch.ops.aten.empty.memory_format(first, dtype=dtype)
-        in_place = func.overloadpacket.__name__.endswith("_")
-        if in_place and isinstance(first, Tensor) and first.numel() > _LARGE:
-            return first
+        name = getattr(func, "__name__", "")
+        if name in _FACTORIES:
+            size, dtype = _asked(args, kwargs)
+            self._ask(prod(size) * dtype.itemsize)
+            return torch.empty(size, dtype=dtype) if prod(size) > _LARGE else func(*args, **kwargs)
+        changed = args[0] if args else kwargs.get("tensor")
+        fills = name.endswith("_") and not name.endswith("__")
+        if fills and isinstance(changed, Tensor) and changed.numel() > _LARGE:
+            return changed
         return func(*args, **kwargs)
 
     def _ask(self, number_bytes: int) -> None:
         self.asked_bytes += number_bytes
         if self.asked_bytes > self.limit_bytes:
             raise ConfigError(
-                f"expected a network of at most {self.limit_bytes / 2**30:.1f} GiB, got one that asks "
-                "for more; reduce channels, kernel_sizes or the number of stages"
+                f"expected a network of at most {self.limit_bytes / 2**30:.1f} GiB, got one that asks for "
+                "more; reduce channels, kernel_sizes or the number of stages"
             )
+
+
+def _asked(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[int, ...], torch.dtype]:
+    """Size and type of the tensor that a call creates: ``zeros(2, 3)``, ``zeros((2, 3))``, ``x.new_zeros(2, 3)``."""
+    dtype = torch.get_default_dtype()
+    if args and isinstance(args[0], Tensor):
+        dtype, args = args[0].dtype, args[1:]
+    size = kwargs.get("size", args[0] if args and isinstance(args[0], list | tuple) else args)
+    return tuple(size), kwargs.get("dtype") or dtype

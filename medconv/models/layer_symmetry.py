@@ -105,7 +105,7 @@ def symmetry_of(layer: nn.Module, size: tuple[int, ...]) -> Held:
 def _(layer: ConvOp, size: tuple[int, ...]) -> Held:
     declared, weight = layer.symmetry(), layer.dense_weight()
     if weight is not None:
-        held = _by_weight(weight, len(size))
+        held = _by_weight(weight, len(size), declared)
     else:
         held = Held(declared or _only(full_group(len(size)), lambda _: False))
     why = f"is built for {declared.name}" if declared else "has free weights"
@@ -210,19 +210,23 @@ def _on_grid(held: Held, grid: Grid) -> Held:
     return Held(kept, reason)
 
 
-def _by_weight(weight: Tensor, dims: int) -> Held:
-    """The symmetry that the values of a plain kernel have, as a folded operator's do."""
+def _by_weight(weight: Tensor, dims: int, known: SymmetryGroup | None = None) -> Held:
+    """The symmetry that the values of a plain kernel have, as a folded operator's do; ``known`` is part of it."""
+    weight, full = weight.detach(), full_group(dims)
     limit = ALIKE * float(weight.abs().max())
 
-    def unchanged(g: Element) -> bool:
-        turned = act(weight, g)
-        return turned.shape == weight.shape and bool((turned - weight).abs().max() <= limit)
+    def equal(w: Tensor, g: Element) -> bool:
+        turned = act(w, g)
+        return turned.shape == w.shape and bool((turned - w).abs().max() <= limit)
 
-    full = full_group(dims)
+    def unchanged(g: Element) -> bool:
+        # one kernel of many is enough to say no
+        return (known is not None and g in known.elements) or (equal(weight[:1, :1], g) and equal(weight, g))
+
     try:
         kept = _only(full, unchanged)
     except ConfigError:  # so near the limit that equal to equal is not equal
-        kept = _only(full, lambda _: False)
+        kept = known or _only(full, lambda _: False)
     return Held(kept, "" if kept == full else f"its kernel {tuple(weight.shape[2:])} has free weights")
 
 

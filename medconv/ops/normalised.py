@@ -66,7 +66,9 @@ def window_sum(
     # neither way is a convolution with ones, which cuDNN would round to TF32
     if max(dilation) == 1 and not torch.are_deterministic_algorithms_enabled():
         pool = AVG_POOL[len(kernel_size)]
-        return pool(x, tuple(kernel_size), tuple(stride), tuple(padding), divisor_override=1)
+        # the 3-D pool refuses a map smaller than its window, whatever padding it is to add itself
+        x = F.pad(x, [p for p in reversed(padding) for _ in range(2)])
+        return pool(x, tuple(kernel_size), tuple(stride), divisor_override=1)
     for axis, (k, s, p, r) in enumerate(zip(kernel_size, stride, padding, dilation, strict=True), start=2):
         padded = F.pad(x, [0, 0] * (x.dim() - 1 - axis) + [p, p])
         length = padded.shape[axis] - r * (k - 1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from monai.networks.nets import DynUNet
@@ -39,7 +41,8 @@ def test_it_is_monais_network_with_nnunets_topology() -> None:
 def test_deep_supervision_is_a_list_at_full_resolution() -> None:
     net = MonaiDynUNet(2, 1, 2, channels=(2, 4, 4, 4, 4), deep_supervision=True)
     assert [tuple(y.shape) for y in net(torch.randn(1, 1, 30, 32))] == [(1, 2, 30, 32)] * 3
-    assert net.eval()(torch.randn(1, 1, 30, 32)).shape == (1, 2, 30, 32)
+    copy = deepcopy(net)
+    assert copy.eval()(torch.randn(1, 1, 30, 32)).shape == (1, 2, 30, 32)
 
 
 def test_residual_blocks_and_dropout_are_passed_on() -> None:

@@ -33,7 +33,16 @@ def test_many_small_tensors_are_added_up() -> None:
 
 
 def test_a_huge_tensor_is_refused_before_it_is_created() -> None:
-    for create in (torch.empty, torch.zeros, torch.ones, torch.randn):
+    few = torch.zeros(1)
+    for create in (
+        torch.empty,
+        torch.zeros,
+        torch.ones,
+        torch.randn,
+        torch.rand,
+        few.new_zeros,
+        few.new_empty,
+    ):
         with pytest.raises(ConfigError, match=r"of at most .* GiB, got one that asks for more"):
             require_affordable(lambda create=create: create(2**50), 10_000)  # type: ignore[misc]
 
@@ -41,6 +50,19 @@ def test_a_huge_tensor_is_refused_before_it_is_created() -> None:
 def test_the_dtype_counts() -> None:
     assert affordable(lambda: torch.zeros(100_000, dtype=torch.int8), 100_000)
     assert not affordable(lambda: torch.zeros(100_000, dtype=torch.float64), 799_999)
+    half = torch.zeros(1, dtype=torch.float16)
+    assert affordable(lambda: half.new_full((100, 1000), 3), 200_000)
+    assert not affordable(lambda: half.new_full((100, 1000), 3), 199_999)
+
+
+def test_every_way_to_give_a_size_counts() -> None:
+    for create in (
+        lambda: torch.zeros(10, 10),
+        lambda: torch.zeros([10, 10]),
+        lambda: torch.zeros(size=(10, 10)),
+    ):
+        assert affordable(create, 400)
+        assert not affordable(create, 399)
 
 
 def test_rehearsing_draws_no_random_weights_and_keeps_later_ones() -> None:

@@ -89,9 +89,12 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
 }
 
 
+FOLDED = ["symmetric", "strided", "half-turns", "quarter-turns with 5 taps are not", "dense", "guided"]
+CASES = [(name, False) for name in NETWORKS] + [(name, True) for name in FOLDED]
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize(("name", "folded"), CASES)
 def test_the_declared_symmetry_is_the_measured_one(name: str, folded: bool) -> None:
     torch.manual_seed(0)
     options, size, expected = NETWORKS[name]

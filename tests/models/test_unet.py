@@ -39,6 +39,16 @@ def test_every_way_of_sampling_keeps_the_size(size: tuple[int, ...], upsample: s
     assert net(torch.randn(1, 2, *size)).shape == (1, 2, *size)
 
 
+@pytest.mark.parametrize("size", [(1, 1, 1), (4, 3, 5)])
+@pytest.mark.parametrize("conv", [StandardConv, SymmetricConv, GradientWeightedConv])
+def test_the_smallest_volumes_work_with_every_operator(size: tuple[int, ...], conv: type[ConvOp]) -> None:
+    net = UNet(3, 1, 2, channels=SMALL, conv=conv)
+    y = net(torch.randn(1, 1, *size))
+    y.square().mean().backward()
+    assert y.shape == (1, 2, *size)
+    assert y.isfinite().all()
+
+
 def test_a_padded_image_gives_what_its_padded_copy_gives() -> None:
     net = UNet(2, 1, 2, channels=SMALL).eval()
     x = torch.randn(1, 1, 10, 9)

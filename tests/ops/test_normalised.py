@@ -22,6 +22,14 @@ def test_window_sum_is_a_convolution_with_ones(
     torch.testing.assert_close(got, expected, atol=1e-13, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 2, 2), (1, 5, 2)])
+def test_window_sum_of_a_map_smaller_than_the_window(size: tuple[int, ...]) -> None:
+    x = torch.rand(1, 1, *size, dtype=torch.float64)
+    expected = F.conv3d(x, torch.ones(1, 1, 3, 3, 3, dtype=torch.float64), padding=1)
+    got = window_sum(x, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1))
+    torch.testing.assert_close(got, expected, atol=1e-13, rtol=0)
+
+
 def test_window_sum_takes_each_axis_by_its_own() -> None:
     x = torch.rand(1, 2, 6, 9)
     got = window_sum(x, (1, 3), (2, 1), (0, 2), (1, 2))
