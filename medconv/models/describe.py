@@ -190,6 +190,8 @@ def _note(
 
 
 def _count_macs(layer: nn.Module, args: tuple[Any, ...]) -> int:
+    if all(p.dim() < 2 for p in layer.parameters()):  # no matrix, no products to count
+        return 0
     with FlopCounterMode(display=False) as counter:
         layer.forward(*args)
     return counter.get_total_flops() // 2
