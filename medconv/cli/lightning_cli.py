@@ -57,6 +57,8 @@ class MedconvCLI(LightningCLI):
     """LightningCLI with a run folder, our one door to tasks, and a measured end."""
 
     def __init__(self, command: str, options: list[str]) -> None:
+        # an abbreviated option is a misspelt one
+        strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
@@ -65,8 +67,7 @@ class MedconvCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={c: {"prog": f"medconv {c}", "exit_on_error": False} for c in self.subcommands()}
-            | {"exit_on_error": False},
+            parser_kwargs={c: {"prog": f"medconv {c}"} | strict for c in self.subcommands()} | strict,
             trainer_defaults={
                 "max_epochs": 100,
                 "num_sanity_val_steps": 1,

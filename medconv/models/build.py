@@ -103,7 +103,7 @@ def restrict_class_paths(allow: Iterable[str] = ()) -> Iterator[None]:
     For a command, which owns its process: jsonargparse keeps one policy for the whole process and offers no
     way to take it back. On leaving, the plug-ins of this block are denied again; the rest of the policy
     stays. ``build_network`` and ``resolve_network`` do without it: they refuse foreign paths before
-    jsonargparse sees them.
+    jsonargparse sees them, and allow the plug-ins that their caller names.
     """
     plugins = [package for package in allow if package not in TRUSTED]
     set_parsing_settings(
@@ -119,7 +119,10 @@ def restrict_class_paths(allow: Iterable[str] = ()) -> Iterator[None]:
 
 def _parse(spec: Mapping[str, Any] | str, allow: Iterable[str]) -> tuple[ArgumentParser, Namespace]:
     """Check names first, with our own words, then types and defaults by jsonargparse."""
-    full = spell_out(spec, SegmentationModel, allow=tuple(allow))
+    plugins = list(allow)
+    full = spell_out(spec, SegmentationModel, allow=tuple(plugins))
+    if plugins:  # a command that ran earlier in this process may have left them denied
+        set_parsing_settings(import_path_allowlist=plugins)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--network", type=SegmentationModel)
     try:

@@ -306,6 +306,25 @@ def test_building_leaves_jsonargparses_policy_alone_and_restricting_refuses_fore
     assert done.stdout.split() == ["tried", "denied", "taken", "tried", "denied"]
 
 
+@pytest.mark.slow
+def test_a_plug_in_is_used_after_a_command_that_denied_it(tmp_path: Path) -> None:
+    code = """
+        from medconv.models import build_network, restrict_class_paths
+        options = {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "channels": [2, 4], "conv": "myplugin.Own"}
+        for plugins in ([], ["myplugin"]):
+            with restrict_class_paths(plugins):
+                pass
+            network = build_network({"class_path": "UNet", "init_args": options}, allow=["myplugin"])
+            print(type(network.encoder.blocks[0].units[0].conv).__name__)
+    """
+    (tmp_path / "myplugin.py").write_text(
+        "from medconv.ops import StandardConv\nclass Own(StandardConv): ...\n"
+    )
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.split() == ["Own", "Own"]
+
+
 def test_plain_values_of_a_parsed_configuration() -> None:
     assert to_plain({"path": Path("a/b"), "sizes": (1, 2), "conv": SymmetricConv}) == {
         "path": "a/b",
