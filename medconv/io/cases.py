@@ -64,8 +64,7 @@ def check_cases(source: Path, cases: Sequence[Case], problems: list[str]) -> tup
         seen[case.case_id] = seen.get(case.case_id, 0) + 1
         if not _CASE_ID.fullmatch(case.case_id) or set(case.case_id) == {"."}:
             problems.append(f"case id {case.case_id!r}: use 1 to 128 letters, digits, '.', '_' or '-'")
-        for path in (*case.images, *([case.label] if case.label else [])):
-            _check_file(path, case.case_id, used, problems)
+        _check_files(case, used, problems)
     problems.extend(f"case id {case_id!r} occurs {n} times" for case_id, n in seen.items() if n > 1)
     if not cases and not problems:
         problems.append("no cases found")
@@ -118,10 +117,19 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def _check_file(path: Path, case_id: str, used: dict[Path, str], problems: list[str]) -> None:
-    if suffix_of(path) is None:
-        problems.append(f"case {case_id}: {path.name} does not end in {', '.join(supported_suffixes())}")
-    elif not path.is_file():
-        problems.append(f"case {case_id}: no such file: {path}")
-    elif (owner := used.setdefault(path.resolve(), case_id)) != case_id:
-        problems.append(f"case {case_id}: {path.name} is also used by case {owner}")
+def _check_files(case: Case, used: dict[Path, str], problems: list[str]) -> None:
+    own: set[Path] = set()
+    for path in (*case.images, *([case.label] if case.label else [])):
+        if suffix_of(path) is None:
+            kinds = ", ".join(supported_suffixes())
+            problems.append(f"case {case.case_id}: {path.name} does not end in {kinds}")
+        elif not path.is_file():
+            problems.append(f"case {case.case_id}: no such file: {path}")
+        elif (file := path.resolve()) in own:
+            problems.append(
+                f"case {case.case_id}: {path.name} is given twice; give each channel and the label its own file"
+            )
+        elif (owner := used.setdefault(file, case.case_id)) != case.case_id:
+            problems.append(f"case {case.case_id}: {path.name} is also used by case {owner}")
+        else:
+            own.add(file)

@@ -53,6 +53,9 @@ def label_names_in(description: Mapping[str, Any], problems: list[str]) -> dict[
             "dataset.json: regions and the 'ignore' label of nnU-Net are not supported; declare plain labels"
         )
         return {}
+    if not all(isinstance(value, int | str) for value in entries.values()):
+        problems.append(f"dataset.json: expected whole numbers in 'labels', got {entries}")
+        return {}
     by_value = all(isinstance(name, str) and not name.strip().isdigit() for name in entries.values())
     pairs = entries if by_value else {value: name for name, value in entries.items()}
     if len(pairs) < len(entries):

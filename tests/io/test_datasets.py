@@ -150,6 +150,7 @@ def test_a_folder_that_is_itself_a_link_is_fine(tiny_dataset, tmp_path):
         ("labels", {"background": 0, "ignore": 1}, "regions and the 'ignore' label"),
         ("labels", {"head": 0, "tail": 1}, "label 0 to be called 'background', got 'head'"),
         ("labels", {"background": 0, "a": "one"}, "expected whole numbers in 'labels'"),
+        ("labels", {"a": {}}, "expected whole numbers in 'labels', got {'a': {}}"),
         ("modality", {}, "expected 'modality' like {'0': 'MRI'}"),
         ("modality", {"1": "MRI"}, "'modality' numbered 0 to 0 without gaps, got [1]"),
         ("training", {}, "expected a list of pairs in 'training', got dict"),
@@ -181,6 +182,15 @@ def test_one_file_in_two_cases_is_a_problem(decathlon):
     description["training"][0]["label"] = description["training"][1]["label"]
     describe(root, description)
     assert "case tiny_001: tiny_001.nii.gz is also used by case tiny_000" in problems_of(root)
+
+
+def test_one_file_twice_in_a_case_is_a_problem(decathlon, table):
+    root, description = decathlon
+    description["training"][0]["label"] = description["training"][0]["image"]
+    describe(root, description)
+    assert "case tiny_000: tiny_000.nii.gz is given twice" in problems_of(root)
+    path = table("image_0,image_1,label", "scans/a0.nii.gz,scans/../scans/a0.nii.gz,masks/a.nii.gz")
+    assert "case a0: a0.nii.gz is given twice" in problems_of(path)
 
 
 @given(st.text(min_size=1, max_size=140))
