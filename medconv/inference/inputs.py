@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ def collect_inputs(inputs: Iterable[str | Path], channels: int = 1) -> list[Inpu
     """The cases behind a list of files, folders (not searched deeper) and glob patterns.
 
     Where the network expects several channels, files ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz`` … of one
-    folder are one case; a file without such a number is a case of its own that must hold all channels.
+    folder are one case; a file without such a number is a case of its own that must hold all channels. Where
+    it expects one, ``CASE_0000.nii.gz`` is called ``CASE`` too, unless the number tells it from other inputs.
 
     Args:
         inputs: What the user typed. A file named twice counts once.
@@ -56,7 +58,7 @@ def collect_inputs(inputs: Iterable[str | Path], channels: int = 1) -> list[Inpu
             problems.append(_nothing(item))
     if problems:
         raise ConfigError("; ".join(problems))
-    return list(_cases(files.values(), channels))
+    return list(_cases(files.values(), channels) if channels > 1 else _single_cases(files.values()))
 
 
 def _files(item: str | Path) -> Iterator[Path]:
@@ -85,11 +87,21 @@ def _nothing(item: str | Path) -> str:
     return f"no file or folder {item}; relative paths start at {Path.cwd()}"
 
 
+def _single_cases(files: Iterable[Path]) -> Iterator[InputCase]:
+    files = list(files)
+    numbered = [_CHANNEL.fullmatch(stem_of(path)) for path in files]
+    names = [match["case"] if match else stem_of(path) for path, match in zip(files, numbered, strict=True)]
+    taken = Counter(names)
+    for path, match, name in zip(files, numbered, names, strict=True):
+        is_channel = match is not None and int(match["channel"]) == 0 and taken[name] == 1
+        yield InputCase(name if is_channel else stem_of(path), (path,))
+
+
 def _cases(files: Iterable[Path], channels: int) -> Iterator[InputCase]:
     groups: dict[tuple[Path, str], list[tuple[int, Path]]] = {}
     for path in files:
         stem = stem_of(path)
-        match = _CHANNEL.fullmatch(stem) if channels > 1 else None
+        match = _CHANNEL.fullmatch(stem)
         if match is None:
             yield InputCase(stem, (path,))
         else:

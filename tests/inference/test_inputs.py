@@ -71,9 +71,17 @@ def test_channel_files_are_one_case_where_the_network_has_channels(tmp_path: Pat
     assert not any(case.problem for case in cases.values())
 
 
-def test_a_number_is_part_of_the_name_where_the_network_has_one_channel(tmp_path: Path) -> None:
-    (tmp_path / "p_0000.nii.gz").touch()
-    assert ids(collect_inputs([tmp_path])) == ["p_0000"]
+def test_the_only_channel_needs_no_number_in_the_name_of_its_case(tmp_path: Path) -> None:
+    for name in ("p_0000.nii.gz", "q_0000.nii", "r_0001.nii.gz"):
+        (tmp_path / name).touch()
+    assert ids(collect_inputs([tmp_path])) == ["p", "q", "r_0001"]
+
+
+@pytest.mark.parametrize("other", ["p.nii.gz", "p_0001.nii.gz"])
+def test_a_number_stays_where_it_tells_inputs_apart(tmp_path: Path, other: str) -> None:
+    for name in ("p_0000.nii.gz", other):
+        (tmp_path / name).touch()
+    assert sorted(ids(collect_inputs([tmp_path]))) == sorted(["p_0000", other.split(".")[0]])
 
 
 @pytest.mark.parametrize(
