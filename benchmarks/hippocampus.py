@@ -64,6 +64,8 @@ def fit_command(name: str, index: int, args: argparse.Namespace, runs: Path) -> 
     seconds = round(args.minutes * 60)
     limit = f"00:{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     command = [sys.executable, "-m", "medconv", "fit", "--config", name, "--config", args.overlay]
+    if args.overlay == "cpu":
+        command += ["--config", "hippocampus_small"]
     command += [
         "--data.init_args.root",
         args.root,

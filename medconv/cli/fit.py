@@ -13,8 +13,6 @@ usage: medconv {command} {usage}
 common options:
   --config NAME|FILE            a shipped configuration (medconv list configs) or a YAML file; repeat to merge,
                                 the last one wins; options on the command line win over all files
-  --name NAME                   the run is written to runs/NAME (default: the name of the first configuration)
-  --runs FOLDER                 where runs are kept (default: runs)
 {fit_options}\
   --data.init_args.root FOLDER  the dataset: Medical Segmentation Decathlon, nnU-Net raw layout, or a CSV file
   --data.init_args.batch_size N, .patch_size [A,B,C], .fold N, .num_workers N
@@ -23,7 +21,7 @@ common options:
   --model.lr 1e-3               peak learning rate
   --trainer.max_epochs N, --trainer.max_time 00:00:15:00, --trainer.precision bf16-mixed
   --trainer.accelerator cpu|gpu, --trainer.devices N (several GPUs: --config ddp)
-  --trainer.logger WandbLogger  also log to Weights & Biases (WANDB_MODE=offline needs no account)
+  --config wandb                also log to Weights & Biases (WANDB_MODE=offline needs no account)
   --plugin PACKAGE              allow classes of this package in configurations and checkpoints
   --print_config                print the merged configuration and stop
   --help-all                    every option of the model, the data and the trainer
@@ -33,13 +31,15 @@ examples:
 """
 
 _FIT_OPTIONS = """\
+  --name NAME                   the run is written to runs/NAME (default: the name of the first configuration)
+  --runs FOLDER                 where runs are kept (default: runs)
   --resume never|auto|FILE      auto: continue from the last whole checkpoint of the run, if there is one
 """
 
 _WORDS = {
     "fit": (
         "--config NAME|FILE [options]",
-        "Train a network, keep the best checkpoint, measure it in millimetres on cases it has not seen.",
+        "Train a network, keep the checkpoint that validates best, measure it in millimetres on whole cases.",
         "medconv fit --config unet_sym\n"
         "  medconv fit --config hippocampus_sym --data.init_args.root Task04_Hippocampus",
     ),

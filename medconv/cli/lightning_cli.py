@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from medconv.cli.configs import find_config
 from medconv.cli.outcome import report_outcome
-from medconv.cli.run_folder import RunFolder, choose_run_folder
+from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
 from medconv.inference import read_checkpoint
+from medconv.io.atomic import write_text
 from medconv.models import restrict_class_paths
 from medconv.models.parse_errors import explain_parse_error
 from medconv.reporting import draw_overlay
@@ -30,6 +30,7 @@ from medconv.training import (
     AtomicCheckpointIO,
     DataWait,
     EpochReport,
+    LastCheckpoint,
     OverlayPictures,
     RandomState,
     SegmentationTask,
@@ -40,23 +41,36 @@ from medconv.training.build import build_data
 
 log = logging.getLogger("medconv")
 
+INTERRUPTED, TERMINATED = 130, 143
+
+_OF_THIS_CALL = ("config", "ckpt_path", "weights_only", "name", "runs", "resume")
+"""What is asked of one call and is no part of the run's configuration."""
+
 
 def run_command(command: str, options: list[str]) -> int:
     """Parse and run ``fit``, ``validate`` or ``test``; returns the exit code."""
     _speak_plainly()
-    plugins = _plugins(",".join(_values_of("--plugin", options)))
+    named, options = _split("--plugin", options)
+    plugins = tuple(package for names in named for package in names.split(","))
     with restrict_class_paths(plugins):
         try:
-            MedconvCLI(command, _complete(command, options, plugins))
-        except (SIGTERMException, KeyboardInterrupt) as error:
-            return 143 if isinstance(error, SIGTERMException) else 130
+            MedconvCLI(command, _complete(command, options, plugins), plugins)
+        except SIGTERMException:
+            return TERMINATED
+        except MisconfigurationException as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        except SystemExit as stop:  # Lightning ends an interrupted run with 1
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                return INTERRUPTED
+            raise
     return 0
 
 
 class MedconvCLI(LightningCLI):
     """LightningCLI with a run folder, our one door to tasks, and a measured end."""
 
-    def __init__(self, command: str, options: list[str]) -> None:
+    def __init__(self, command: str, options: list[str], plugins: tuple[str, ...]) -> None:
+        self.plugins = plugins
         # an abbreviated option is a misspelt one
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -86,12 +100,11 @@ class MedconvCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What a run is called, where it is written, how it continues."""
-        parser.add_argument("--name", type=str | None, default=None, help="the run is written to RUNS/NAME")
+        if parser.prog != "medconv fit":
+            return
+        parser.add_argument("--name", type=str, default="run", help="the run is written to RUNS/NAME")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--resume", type=str, default="never", help="never, auto, or a checkpoint file")
-        parser.add_argument(
-            "--plugin", type=str, default="", help="packages (a,b) whose classes may be named"
-        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what the dispatcher handed over, not ``sys.argv``."""
@@ -115,19 +128,18 @@ class MedconvCLI(LightningCLI):
         resolved = self._resolved()
         if resolved.get("data") is None:
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
-        plugins = _plugins(self.settings.plugin)
-        self.datamodule = build_data(resolved["data"], plugins)
+        self.datamodule = build_data(resolved["data"], self.plugins)
         self.datamodule.prepare_plan()
         init_args = resolved["model"]["network"].get("init_args", {})
         if init_args.get("spacing_mm", 0) is None:
             init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)
-        self.model = build_task(resolved["model"], plugins)
+        self.model = build_task(resolved["model"], self.plugins)
         self.model.data_config = resolved["data"]
         self.config_init = self._instantiate_rest()
         self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
-            (self.run.path / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
+            write_text(self.run.path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:
             self.config_init[self.subcommand]["ckpt_path"] = str(self.run.resume_from)
@@ -145,7 +157,8 @@ class MedconvCLI(LightningCLI):
         """Measure the best checkpoint on whole unseen cases."""
         if self.settings.trainer.fast_dev_run:
             return
-        best = next((p for n in ("best", "last") if (p := self.run.path / f"{n}.ckpt").is_file()), None)
+        folder = Path(self.trainer.strategy.broadcast(str(self.run.path)))
+        best = next((p for n in ("best", "last") if (p := folder / f"{n}.ckpt").is_file()), None)
         if best is None:
             raise MedconvError(f"the run wrote no checkpoint into {self.run.path}; is trainer.max_epochs 0?")
         measure = self.trainer.test if self.datamodule.has_test_cases else self.trainer.validate
@@ -170,17 +183,15 @@ class MedconvCLI(LightningCLI):
             if not settings.ckpt_path:
                 raise ConfigError(f"expected a checkpoint: medconv {self.subcommand} runs/NAME/best.ckpt")
             return RunFolder(Path(settings.ckpt_path).parent / str(self.subcommand), None, ())
-        run = choose_run_folder(
-            Path(settings.runs), settings.name or "run", settings.resume, _plugins(settings.plugin)
-        )
-        for remark in run.remarks:
+        run = choose_run_folder(Path(settings.runs), settings.name, settings.resume, self.plugins)
+        for remark in run.remarks if is_first_process() else ():
             log.info(remark)
         return run
 
     def _resolved(self) -> dict[str, Any]:
         text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
         resolved = yaml.safe_load(text)[self.subcommand]
-        return {k: v for k, v in resolved.items() if k not in ("config", "ckpt_path", "return_predictions")}
+        return {k: v for k, v in resolved.items() if k not in _OF_THIS_CALL}
 
     def _instantiate_rest(self) -> Namespace:
         config = self.config.clone()
@@ -205,21 +216,25 @@ class MedconvCLI(LightningCLI):
             StopOnNonFinite(),
             pictures,
             ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
-            ModelCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
+            LastCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
         ]
 
     def _loggers(self, given: Any) -> list[Logger]:
-        loggers = [] if given in (None, True, False) else _as_list(given)
+        if given is False:
+            return []
+        if self.run.resume_from is not None and is_first_process():
+            keep_log(self.run.path)
+        loggers = [] if given in (None, True) else _as_list(given)
         return [CSVLogger(self.run.path, name="", version=""), *loggers]
 
 
 def _complete(command: str, options: list[str], plugins: tuple[str, ...]) -> list[str]:
     """Spell out shipped names, let options win over files wherever they stand, read a checkpoint's configuration."""
-    configs = [str(find_config(name)) for name in _values_of("--config", options)]
-    rest = _without("--config", options)
+    names, rest = _split("--config", options)
+    configs = [find_config(name) for name in names]
     words = [f"--config={path}" for path in configs]
     if command == "fit":
-        return [*([f"--name={Path(configs[0]).stem}"] if configs else []), *words, *rest]
+        return [*(f"--name={_run_name(path)}" for path in configs[:1]), *words, *rest]
     if rest and not rest[0].startswith("-"):
         path = Path(rest.pop(0))
         config = read_checkpoint(path, allow=plugins).config
@@ -228,23 +243,25 @@ def _complete(command: str, options: list[str], plugins: tuple[str, ...]) -> lis
     return [*words, *rest]
 
 
-def _values_of(option: str, options: list[str]) -> list[str]:
-    after = [value for word, value in pairwise(options) if word == option]
-    return after + [o.split("=", 1)[1] for o in options if o.startswith(f"{option}=")]
+def _run_name(config: Path) -> str:
+    """The configuration's name; the run's own where ``runs/NAME/config.yaml`` is used again."""
+    return config.resolve().parent.name if config.stem == "config" else config.stem
 
 
-def _without(option: str, options: list[str]) -> list[str]:
-    """The other words: neither ``option`` nor the value after it."""
-    kept, skip = [], False
-    for word in options:
-        if not skip and word != option and not word.startswith(f"{option}="):
-            kept.append(word)
-        skip = not skip and word == option
-    return kept
-
-
-def _plugins(names: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+def _split(option: str, options: list[str]) -> tuple[list[str], list[str]]:
+    """The values of an option that may be repeated, from left to right, and all other words."""
+    values, others, words = [], [], iter(options)
+    for word in words:
+        if word == option:
+            value = next(words, None)
+            if value is None:
+                raise ConfigError(f"expected a value after {option}, got none")
+            values.append(value)
+        elif word.startswith(f"{option}="):
+            values.append(word.split("=", 1)[1])
+        else:
+            others.append(word)
+    return values, others
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -254,12 +271,21 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _speak_plainly() -> None:
-    """Our own words to stdout; Lightning's advertisements and worker advice to nobody."""
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+    """Our own words to stdout; Lightning's advertisements and advice to nobody."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for noise in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.* is deprecated",
+        "Experiment logs directory .* exists and is not empty",
+        "Checkpoint directory .* exists and is not empty",
+        ".*smaller than the logging interval",
+        # what is logged at the end of an epoch is computed from all ranks' rows and equal everywhere
+        ".*recommended to use `self.log.*sync_dist=True",
+    ):
+        warnings.filterwarnings("ignore", message=noise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def report_outcome(
     summary = task.table.summary()
     task.table.to_csv(table)
     write_text(folder / "summary.json", json.dumps(_finite(summary.to_dict()), indent=2) + "\n")
-    pictures = sorted((folder / "overlays").glob("*.png"))
+    measured = {row.case_id for row in task.table.rows}
+    pictures = [p for p in sorted((folder / "overlays").glob("*.png")) if p.stem in measured]
     lines = [
         "",
         format_summary(summary),
@@ -35,15 +37,20 @@ def report_outcome(
         f"checkpoint  {checkpoint}",
         "",
         "next:",
-        f"  {next_command(data, folder, checkpoint)}",
+        f"  {next_command(data, folder, checkpoint, mirror=task.mirror)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def next_command(data: SegmentationDataModule, folder: Path, checkpoint: Path) -> str:
-    """The command that predicts masks for the images of the dataset (its test images where it has some)."""
+def next_command(
+    data: SegmentationDataModule, folder: Path, checkpoint: Path, *, mirror: bool = False
+) -> str:
+    """The command that predicts masks for the images of the dataset (its test images where it has some).
+
+    It names the Python that runs now wherever the word ``python`` would start another one.
+    """
     words = [
-        "python",
+        this_python(),
         "-m",
         "medconv",
         "predict",
@@ -52,7 +59,16 @@ def next_command(data: SegmentationDataModule, folder: Path, checkpoint: Path) -
         "-o",
         str(folder / "predictions"),
     ]
-    return shlex.join([*words, str(checkpoint)])
+    return shlex.join([*words, *(["--mirror"] if mirror else []), str(checkpoint)])
+
+
+def this_python() -> str:
+    """``python`` if the shell finds this interpreter under that name, else its path, relative if it is below here."""
+    found = shutil.which("python")
+    if found and Path(found).absolute() == Path(sys.executable).absolute():
+        return "python"
+    path = Path(sys.executable).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _finite(value: Any) -> Any:

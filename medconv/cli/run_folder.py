@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medconv.errors import ConfigError
+from medconv.inference import read_checkpoint
 from medconv.training import last_whole_checkpoint
 from medconv.training.checkpoint_io import remove_unfinished
 
@@ -41,12 +42,14 @@ def choose_run_folder(runs: Path, name: str, resume: str, allow: tuple[str, ...]
             raise ConfigError(
                 f"expected --resume never, auto or a checkpoint file; there is no file {resume}"
             )
+        read_checkpoint(checkpoint, allow=allow)
         return RunFolder(_claim(checkpoint.parent), checkpoint, (f"continuing from {checkpoint}",))
     if resume == "never":
         folder = _claim(_inherited() or _first_free(runs / name))
         return RunFolder(folder, None, ())
     folder = _claim(_inherited() or _newest(runs / name))
-    remove_unfinished(folder)
+    if is_first_process():
+        remove_unfinished(folder)
     checkpoint_found, complaints = last_whole_checkpoint(folder, allow)
     found = (
         f"continuing from {checkpoint_found}"
@@ -56,8 +59,24 @@ def choose_run_folder(runs: Path, name: str, resume: str, allow: tuple[str, ...]
     return RunFolder(folder, checkpoint_found, (*complaints, found))
 
 
+def keep_log(folder: Path) -> None:
+    """Move ``metrics.csv`` of an earlier part of the run aside, to ``metrics_1.csv`` and so on.
+
+    Lightning's CSV logger deletes the file that it finds.
+    """
+    log = folder / "metrics.csv"
+    if log.exists():
+        number = 1 + sum(1 for _ in folder.glob("metrics_*.csv"))
+        log.replace(folder / f"metrics_{number}.csv")
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that a user or a cluster started, not one that a launcher added."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+
+
 def _inherited() -> Path | None:
-    value = os.environ.get(_INHERITED)
+    value = None if is_first_process() else os.environ.get(_INHERITED)
     return Path(value) if value else None
 
 
@@ -73,13 +92,13 @@ def _numbered(folder: Path, number: int) -> Path:
 
 def _first_free(folder: Path) -> Path:
     number = 1
-    while any(_numbered(folder, number).glob("*.ckpt")):
+    while (_numbered(folder, number) / "config.yaml").exists():
         number += 1
     return _numbered(folder, number)
 
 
 def _newest(folder: Path) -> Path:
     number = 1
-    while any(_numbered(folder, number + 1).glob("*.ckpt")):
+    while (_numbered(folder, number + 1) / "config.yaml").exists():
         number += 1
     return _numbered(folder, number)

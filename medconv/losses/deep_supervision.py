@@ -19,7 +19,8 @@ class DeepSupervisionLoss(nn.Module):
 
     .. math:: L = \sum_i w_i \, L(z_i, t_i), \qquad w_i = 2^{-i} / \sum_j 2^{-j}
 
-    The target :math:`t_i` is sampled nearest to the size of output :math:`z_i`. A plain tensor, as a network
+    The target :math:`t_i` is what most voxels under a voxel of output :math:`z_i` are (see
+    ``coarser_labels``). A plain tensor, as a network
     gives in evaluation mode or without auxiliary heads, goes through the loss unchanged. It is no ``Loss``
     itself, since it takes a list.
 
@@ -67,7 +68,7 @@ class DeepSupervisionLoss(nn.Module):
                 f"{tuple(target.shape[2:])}; got {sizes or 'an empty list'}"
             )
         terms = [
-            weight * self.loss(output, sample_nearest(target, output.shape[2:]))
+            weight * self.loss(output, coarser_labels(target, output.shape[2:]))
             if weight
             else _keep_in_graph(output)
             for weight, output in zip(self.weights(len(outputs)), outputs, strict=True)
@@ -77,6 +78,32 @@ class DeepSupervisionLoss(nn.Module):
     def extra_repr(self) -> str:
         """Settings, as PyTorch prints them."""
         return f"drop_lowest={self.drop_lowest}"
+
+
+def coarser_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Labels on a coarser grid: the commonest value of each cell, the smaller one of two equally common.
+
+    Sampling one voxel of an even cell would take the same corner everywhere, half a fine voxel off the centre: a
+    shift that pooling and linear upsampling cannot follow, and a symmetric network not even learn. The commonest
+    value commutes with every rotation and reflection. Where sizes do not divide, ``sample_nearest`` stands in.
+
+    Shape:
+        - ``labels`` ``(B, 1, *S)``; output ``(B, 1, *size)``.
+
+    Example:
+        >>> coarser_labels(torch.tensor([[[[0, 1, 2, 2], [1, 1, 0, 2]]]]), (1, 2))
+        tensor([[[[1, 2]]]])
+    """
+    ratios = [old // new for new, old in zip(size, labels.shape[2:], strict=True)]
+    if any(new * ratio != old for new, ratio, old in zip(size, ratios, labels.shape[2:], strict=True)):
+        return sample_nearest(labels, size)
+    if all(ratio == 1 for ratio in ratios):
+        return labels
+    dims = len(ratios)
+    cells = labels.reshape(*labels.shape[:2], *(n for pair in zip(size, ratios, strict=True) for n in pair))
+    within = range(3, 3 + 2 * dims, 2)
+    cells = cells.permute(0, 1, *range(2, 2 + 2 * dims, 2), *within).flatten(-dims)
+    return cells.mode(dim=-1).values
 
 
 def sample_nearest(labels: Tensor, size: Sequence[int]) -> Tensor:

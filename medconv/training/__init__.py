@@ -4,7 +4,14 @@ A network is received, never named: any ``SegmentationModel`` trains here.
 """
 
 from medconv.training.build import build_task
-from medconv.training.callbacks import DataWait, EpochReport, OverlayPictures, RandomState, StopOnNonFinite
+from medconv.training.callbacks import (
+    DataWait,
+    EpochReport,
+    LastCheckpoint,
+    OverlayPictures,
+    RandomState,
+    StopOnNonFinite,
+)
 from medconv.training.checkpoint_io import AtomicCheckpointIO, last_whole_checkpoint
 from medconv.training.task import SegmentationTask
 
@@ -12,6 +19,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "DataWait",
     "EpochReport",
+    "LastCheckpoint",
     "OverlayPictures",
     "RandomState",
     "SegmentationTask",

@@ -88,7 +88,7 @@ class SegmentationTask(pl.LightningModule):
         self.data_config: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
         self.table: SegmentationTable | None = None
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")
         # a rank may have no validation case of its own
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -139,6 +139,12 @@ class SegmentationTask(pl.LightningModule):
         self.train_loss.update(loss.detach())
         self.log("train/loss_step", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Have the last weights validated: those of the lowest learning rate are the ones to keep."""
+        del outputs, batch, batch_idx
+        if self.trainer.should_stop or self.progress() >= 1:
+            self.trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss over all ranks; the metric object does the reduction."""
@@ -209,6 +215,10 @@ class SegmentationTask(pl.LightningModule):
         """Add what is needed to use the weights without this class: configuration, plan, figures, version."""
         config = {"model": self.config, "data": self.data_config}
         checkpoint["medconv"] = pack(config=config, plan=self.plan, metrics=self.measured)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the figures measured so far, until the next validation."""
+        self.measured = checkpoint["medconv"]["metrics"]
 
 
 def require_fit(network: SegmentationModel, plan: Plan) -> None:

@@ -34,6 +34,10 @@ def medconv(*words: object, cwd: Path, check: bool = True) -> subprocess.Complet
     return done
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("journey")
@@ -61,7 +65,7 @@ def test_fit_leaves_everything_in_one_folder_and_nothing_elsewhere(fitted):
 
 def test_the_table_has_one_row_a_case_and_class(fitted):
     folder, _ = fitted
-    rows = list(csv.DictReader((folder / "runs/unet_sym/table.csv").open()))
+    rows = read_table(folder / "runs/unet_sym/table.csv")
     cases = sorted((folder / "data/demo/imagesTs").glob("*.nii.gz"))
     assert len(rows) == len(cases) * 2
     summary = json.loads((folder / "runs/unet_sym/summary.json").read_text())
@@ -147,10 +151,9 @@ def test_two_processes_evaluate_every_case_exactly_once(tmp_path):
     medconv("test", "runs/two/best.ckpt", cwd=tmp_path)
     two, one = (
         sorted(
-            csv.DictReader((tmp_path / f"runs/two/{p}table.csv").open()),
-            key=lambda r: (r["case_id"], r["label"]),
+            read_table(tmp_path / f"runs/two/{part}table.csv"), key=lambda row: (row["case_id"], row["label"])
         )
-        for p in ("", "test/")
+        for part in ("", "test/")
     )
     assert [(r["case_id"], r["label"]) for r in two] == [(r["case_id"], r["label"]) for r in one]
     assert [float(r["dice"]) for r in two] == pytest.approx([float(r["dice"]) for r in one], abs=1e-6)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from medconv.datamodules import NiftiDataModule
+from medconv.errors import ConfigError, DatasetError, MedconvError
+from medconv.inference import read_checkpoint
+from medconv.training import AtomicCheckpointIO, LastCheckpoint, SegmentationTask, StopOnNonFinite, build_task
+from medconv.training.build import build_data
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+NETWORK = {
+    "class_path": "UNet",
+    "init_args": {"spatial_dims": 3, "in_channels": 1, "num_classes": 3, "channels": [2, 4]},
+}
+
+
+@pytest.fixture
+def data(tiny_dataset, tmp_path):
+    module = NiftiDataModule(
+        tiny_dataset,
+        patch_size=[16, 16, 8],
+        batch_size=1,
+        steps_per_epoch=2,
+        num_folds=2,
+        num_workers=0,
+        cache_dir=tmp_path / "cache",
+    )
+    module.prepare_plan()
+    return module
+
+
+def trainer(tmp_path, *callbacks, **settings):
+    return pl.Trainer(
+        accelerator="gpu" if settings.get("precision") == "16-mixed" else "cpu",
+        default_root_dir=tmp_path,
+        callbacks=[
+            *callbacks,
+            LastCheckpoint(
+                filename="last", dirpath=tmp_path, enable_version_counter=False, save_on_exception=True
+            ),
+        ],
+        plugins=[AtomicCheckpointIO()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **settings,
+    )
+
+
+def test_a_fit_measures_every_case_and_its_checkpoint_says_so(data, tmp_path):
+    task = build_task({"network": NETWORK, "lr": 1e-2})
+    trainer(tmp_path, max_epochs=1).fit(task, data)
+    cases = {row.case_id for row in task.table.rows}
+    assert cases == {case.case_id for case in data.validation_set.cases}
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint.config["model"] == task.config
+    assert checkpoint.metrics["class_first_mean_dice"] == task.measured["class_first_mean_dice"]
+    assert checkpoint.plan == data.plan
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.gpu)])
+def test_mixed_precision_trains_and_keeps_weights_in_float32(data, tmp_path, precision):
+    task = build_task({"network": NETWORK})
+    trainer(tmp_path, max_epochs=1, precision=precision).fit(task, data)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in task.parameters())
+
+
+def test_the_last_weights_are_validated_though_no_validation_was_due(data, tmp_path):
+    task = build_task({"network": NETWORK})
+    trainer(tmp_path, max_epochs=3, check_val_every_n_epoch=100).fit(task, data)
+    assert task.table is not None
+    assert task.measured
+
+
+def test_time_drives_the_learning_rate_where_it_is_further_than_the_steps(data, tmp_path):
+    task = build_task({"network": NETWORK, "lr": 1.0, "schedule": "cosine"})
+    run = trainer(tmp_path, max_epochs=100_000, max_time={"seconds": 2}, check_val_every_n_epoch=10_000)
+    run.fit(task, data)
+    assert run.current_epoch < 100_000
+    assert task.progress() >= 1
+    assert run.optimizers[0].param_groups[0]["lr"] < 0.5
+    assert task.measured
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint_alone(data, tmp_path):
+    task = build_task({"network": NETWORK})
+    trainer(tmp_path, max_epochs=1).fit(task, data)
+    before = (tmp_path / "last.ckpt").read_bytes()
+    with torch.no_grad():
+        next(task.network.parameters()).fill_(float("nan"))
+    with pytest.raises(MedconvError, match="the loss is nan"):
+        trainer(tmp_path, StopOnNonFinite(every_n_steps=1, patience=1), max_epochs=1).fit(task, data)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+def test_a_network_that_does_not_fit_the_data_is_refused_with_both_numbers(data, tmp_path):
+    wrong = {**NETWORK, "init_args": {**NETWORK["init_args"], "num_classes": 5}}
+    with pytest.raises(
+        DatasetError, match=r"num_classes 5, the data 3; set model.network.init_args.num_classes=3"
+    ):
+        trainer(tmp_path, max_epochs=1).fit(build_task({"network": wrong}), data)
+
+
+def test_mirroring_is_for_the_final_measurement(data, tmp_path, monkeypatch):
+    asked = []
+
+    def note(task, image, *, mirror):
+        asked.append(mirror)
+        return torch.zeros(1, task.plan.num_classes, *image.shape[2:])
+
+    monkeypatch.setattr(SegmentationTask, "predict_logits", note)
+    task = build_task({"network": NETWORK, "mirror": True})
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(task, data)
+    assert set(asked) == {False}
+    run.validate(task, data, verbose=False)
+    assert asked[-1] is True
+
+
+@pytest.mark.parametrize("setting", [{"momentum": 1.0}, {"warmup": 1.0}, {"weight_decay": -1.0}])
+def test_settings_outside_their_range_are_named(setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        build_task({"network": NETWORK, **setting})
+
+
+def test_a_data_module_is_built_by_its_short_name(tiny_dataset):
+    module = build_data(
+        {"class_path": "NiftiDataModule", "init_args": {"root": str(tiny_dataset), "batch_size": 3}}
+    )
+    assert (type(module), module.batch_size) == (NiftiDataModule, 3)
+    with pytest.raises(ConfigError, match="did you mean 'batch_size'"):
+        build_data({"class_path": "NiftiDataModule", "init_args": {"root": "x", "batch_sise": 3}})
