@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -27,9 +29,18 @@ CONFIGS = ("hippocampus_plain", "hippocampus_sym", "hippocampus_gradient")
 def main() -> None:
     args = parse()
     runs = Path(args.runs)
+    taken = [name for name in args.configs if (runs / name).exists()]
+    if taken:
+        sys.exit(
+            f"{runs} already holds {', '.join(taken)}; give another --runs, or the old figures would be reported"
+        )
     commands = {name: fit_command(name, i, args, runs) for i, name in enumerate(args.configs)}
+    gpu = args.overlay == "gpu"
     if args.parallel:
-        children = [subprocess.Popen(command) for command in commands.values()]
+        children = [
+            subprocess.Popen(command, env={**os.environ, **({"CUDA_VISIBLE_DEVICES": str(i)} if gpu else {})})
+            for i, command in enumerate(commands.values())
+        ]
         codes = [child.wait() for child in children]
     else:
         codes = [subprocess.run(command, check=False).returncode for command in commands.values()]
@@ -96,7 +107,7 @@ def write_results(args: argparse.Namespace, commands: dict[str, list[str]], runs
             "monai": monai.__version__,
             "python": platform.python_version(),
         },
-        "commands": {name: " ".join(c) for name, c in commands.items()},
+        "commands": {name: shlex.join(["python", *c[c.index("-m") :]]) for name, c in commands.items()},
         "results": {name: json.loads((runs / name / "summary.json").read_text()) for name in commands},
     }
     target = Path(args.results) / f"hippocampus_{args.overlay}"
@@ -127,7 +138,9 @@ def markdown(record: dict) -> str:
         per_class = ", ".join(f"{c['name']} {c['mean_dice']:.4f}" for c in classes)
         missed = sum(c["n_missed"] for c in classes)
         dice, hd95_mm = summary["class_first_mean_dice"], summary["class_first_mean_hd95_mm"]
-        rows.append(f"| {name} | {dice:.4f} | {per_class} | {hd95_mm:.3f} | {missed} |")
+        rows.append(
+            f"| {name} | {dice:.4f} | {per_class} | {'' if hd95_mm is None else f'{hd95_mm:.3f}'} | {missed} |"
+        )
     return "\n".join([*rows, ""])
 
 
