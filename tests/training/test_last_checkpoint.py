@@ -39,6 +39,6 @@ def test_weights_are_saved_when_a_run_is_interrupted_but_not_when_it_fails(
         accelerator="cpu", max_epochs=1, callbacks=[last], logger=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    with pytest.raises((SystemExit, SIGTERMException, RuntimeError), match="broken|1|^$"):
+    with pytest.raises((SystemExit, SIGTERMException, RuntimeError), match=r"broken|1|^$"):
         trainer.fit(Interrupted(error), DataLoader(torch.ones(2, 1)))
     assert (tmp_path / "last.ckpt").exists() == saved
