@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
 from medconv.errors import ConfigError
-from medconv.planning import Plan
+from medconv.planning import Plan, mirror_axes
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import AugmentSettings
 
@@ -168,9 +169,16 @@ class SegmentationDataModule(LightningDataModule, ABC):
         if "key" not in batch:
             return batch
         if self._augment is None:
-            self._augment = Augment(self.plan.spacing_mm, self.augment_settings)
+            self._augment = Augment(self.plan.spacing_mm, self._settings_for_labels())
         image, label = self._augment(batch["image"], batch["label"], batch["key"])
         return batch | {"image": image, "label": label}
+
+    def _settings_for_labels(self) -> AugmentSettings:
+        if self.augment_settings.mirror_axes is not None:
+            return self.augment_settings
+        plan = self.plan
+        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
+        return replace(self.augment_settings, mirror_axes=axes)
 
     # --- resuming ----------------------------------------------------------------------------------
 

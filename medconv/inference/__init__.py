@@ -10,8 +10,9 @@ from medconv.inference.inputs import InputCase, collect_inputs
 from medconv.inference.outputs import plan_outputs
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
-from medconv.inference.tta import mirror_average, mirror_axes
+from medconv.inference.tta import mirror_average
 from medconv.inference.window import sliding_window
+from medconv.planning import mirror_axes
 
 load = Predictor.from_checkpoint
 

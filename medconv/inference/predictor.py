@@ -25,11 +25,11 @@ from medconv.inference.ensemble import LogMeanProbability, agreed_plan
 from medconv.inference.memory import first_that_fits
 from medconv.inference.prediction import Labels, Prediction
 from medconv.inference.stopwatch import Stopwatch
-from medconv.inference.tta import mirror_average, mirror_axes
+from medconv.inference.tta import mirror_average
 from medconv.inference.volumes import spacing_note, to_volume
 from medconv.inference.window import sliding_window
 from medconv.io import Volume
-from medconv.planning import Plan
+from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
 
 CPU = torch.device("cpu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -11,9 +10,6 @@ from torch import Tensor
 
 from medconv.errors import ConfigError
 from medconv.inference.window import Network
-from medconv.io.geometry import NATIVE
-
-_SIDE = re.compile(r"(?<![A-Za-z])(?i:left|right|[lr](?![A-Za-z0-9]))|Left|Right")
 
 
 def mirror_average(network: Network, x: Tensor, axes: Iterable[int]) -> Tensor:
@@ -23,7 +19,7 @@ def mirror_average(network: Network, x: Tensor, axes: Iterable[int]) -> Tensor:
 
     Flips permute voxels, so each is undone exactly, and the result commutes with every one of them. Use it
     for the last half point of Dice; leave it out where time counts, and across an axis on which sides have
-    names (see ``mirror_axes``).
+    names (see ``medconv.planning.mirror_axes``).
 
     Args:
         network: Maps ``(B, C, *S)`` to ``(B, K, *S)``.
@@ -55,26 +51,3 @@ def mirror_average(network: Network, x: Tensor, axes: Iterable[int]) -> Tensor:
         dims = [axis + 2 for axis in flip]
         total += network(x.flip(dims)).flip(dims)
     return total / len(flips)
-
-
-def mirror_axes(orientation: str, spatial_dims: int, label_names: Iterable[str]) -> tuple[int, ...]:
-    """Axes that may be mirrored without a label changing its meaning.
-
-    All of them, unless a name speaks of a side ("left kidney"): then the left-right axis stays as it is,
-    because in a mirror image a left kidney is a right one. Where it is not known which axis that is, none is
-    mirrored.
-
-    Args:
-        orientation: Direction in which each spatial axis grows, such as ``"RAS"``, or ``"native"``: unknown.
-        spatial_dims: Number of spatial axes.
-        label_names: Names of the classes.
-
-    Example:
-        >>> mirror_axes("RAS", 3, ["liver"]), mirror_axes("RAS", 3, ["kidney_left", "kidney_right"])
-        ((0, 1, 2), (1, 2))
-    """
-    if not any(_SIDE.search(name) for name in label_names):
-        return tuple(range(spatial_dims))
-    if orientation == NATIVE:
-        return ()
-    return tuple(axis for axis, code in enumerate(orientation) if code not in "LR")

@@ -6,6 +6,7 @@ a ``Plan`` is the outcome: frozen, checked, the same as YAML, as plain values in
 
 from medconv.planning.fingerprint import Fingerprint, read_headers, read_intensities
 from medconv.planning.intensity import Intensity
+from medconv.planning.mirroring import mirror_axes
 from medconv.planning.plan import NORMALIZATIONS, Plan
 from medconv.planning.propose import propose_plan
 from medconv.planning.rules import (
@@ -24,6 +25,7 @@ __all__ = [
     "default_patch",
     "median_shape",
     "median_spacing",
+    "mirror_axes",
     "normalization_for",
     "poolings_per_axis",
     "propose_plan",

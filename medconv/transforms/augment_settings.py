@@ -50,8 +50,8 @@ class AugmentSettings:
             times coarser than the finest, 180° about that axis only.
         scale: Size of the sampled field of view, the same along all axes: above 1 makes structures smaller.
         mirror: Probability of a flip, for each axis by itself.
-        mirror_axes: Spatial axes that may be flipped, 0 is the first; ``None``: all of them. Leave out the
-            left–right axis where the classes are sides.
+        mirror_axes: Spatial axes that may be flipped, 0 is the first; ``None``: all of them, in a data module
+            without the left–right axis where labels name sides (``medconv.planning.mirror_axes``).
         noise_std: Standard deviation of added Gaussian noise, in units of the normalised image.
         blur_sigma_vox: Width of a Gaussian blur, in voxels.
         brightness: Factor on the intensities, half of the draws below 1 and half above.

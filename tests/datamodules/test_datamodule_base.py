@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +17,7 @@ import torch
 
 from medconv.datamodules import base
 from medconv.datamodules.nifti import NiftiDataModule
-from medconv.transforms import AugmentSettings
+from medconv.transforms import AugmentSettings, Chance
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -178,6 +181,31 @@ def test_strength_zero_serves_plain_patches(tiny_dataset, folder):
     data.setup("fit")
     for batch in data.train_dataloader():
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["image"], batch["image"])
+
+
+def flips_of(tiny_dataset, folder, augment):
+    """The axes along which a training batch was flipped; nothing else was changed."""
+    data = module(tiny_dataset, folder, augment=augment)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    changed = data.on_after_batch_transfer(batch, 0)["label"]
+    every = [axes for n in range(4) for axes in combinations(range(3), n)]
+    return [axes for axes in every if torch.equal(changed, batch["label"].flip([a + 2 for a in axes]))]
+
+
+def test_training_never_mirrors_labels_that_name_sides(tiny_dataset, folder):
+    sided = folder / "sided"
+    shutil.copytree(tiny_dataset, sided)
+    text = (sided / "dataset.json").read_text()
+    text = text.replace("head", "kidney_left").replace("tail", "kidney_right")
+    (sided / "dataset.json").write_text(text)
+    off = Chance(0.0, 1.0, 1.0)
+    still = dict.fromkeys(("scale", "noise_std", "blur_sigma_vox", "brightness", "contrast"), off)
+    still |= dict.fromkeys(("resolution", "gamma", "gamma_inverted"), off)
+    always = AugmentSettings(rotation=0, mirror=1, **still)
+    assert flips_of(tiny_dataset, folder, always) == [(0, 1, 2)]
+    assert flips_of(sided, folder, always) == [(1, 2)]
+    assert flips_of(sided, folder, replace(always, mirror_axes=(0,))) == [(0,)]
 
 
 def test_only_what_is_computed_with_moves_to_the_device(tiny_dataset, folder):

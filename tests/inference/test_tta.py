@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError
-from medconv.inference.tta import mirror_average, mirror_axes
+from medconv.inference.tta import mirror_average
 
 
 @pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 2), (0, 1, 2)])
@@ -57,27 +57,3 @@ def test_half_precision_is_summed_in_float32() -> None:
 def test_axes_that_do_not_exist_are_refused(axes: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="different mirror axes from 0 to 1, got"):
         mirror_average(nn.Identity(), torch.zeros(1, 1, 4, 4), axes)
-
-
-@pytest.mark.parametrize(
-    ("orientation", "names", "axes"),
-    [
-        ("native", ["liver"], (0, 1, 2)),
-        ("native", ["left lung"], ()),
-        ("RAS", ["background", "anterior", "posterior"], (0, 1, 2)),
-        ("RAS", ["left kidney"], (1, 2)),
-        ("RAS", ["Left-Hippocampus"], (1, 2)),
-        ("RAS", ["kidneyRight"], (1, 2)),
-        ("ASL", ["hippocampus_L"], (0, 1)),
-        ("RAS", ["R lung"], (1, 2)),
-        ("RAS", ["bright spot", "vertebra_L1", "liver"], (0, 1, 2)),
-    ],
-)
-def test_the_left_right_axis_is_left_alone_where_labels_name_sides(
-    orientation: str, names: list[str], axes: tuple[int, ...]
-) -> None:
-    assert mirror_axes(orientation, 3, names) == axes
-
-
-def test_slices_have_two_axes() -> None:
-    assert mirror_axes("native", 2, ["cell"]) == (0, 1)
