@@ -169,7 +169,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         if "key" not in batch:
             return batch
         if self._augment is None:
-            self._augment = Augment(self.plan.spacing_mm, self._settings_for_labels())
+            self._augment = Augment(
+                self.plan.spacing_mm, self._settings_for_labels(), num_classes=self.plan.num_classes
+            )
         image, label = self._augment(batch["image"], batch["label"], batch["key"])
         return batch | {"image": image, "label": label}
 

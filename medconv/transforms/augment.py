@@ -42,6 +42,7 @@ class Augment:
     Args:
         spacing_mm: Voxel edge lengths of the patches; rotations are rigid in millimetres.
         settings: Probabilities and ranges.
+        num_classes: Labels are 0 to ``num_classes - 1``; ``None`` finds them, for which a device is waited.
 
     Shape:
         - ``image`` ``(B, C, *S)``, any floating dtype; ``label`` ``(B, 1, *S)``, any integer dtype;
@@ -53,8 +54,8 @@ class Augment:
         ShapeError: At call time: shapes that do not belong together.
 
     Cost:
-        On average about one grid sampling for every three samples and ten passes over the batch; one transfer
-        of some hundred bytes to the device and no wait for it.
+        On average about one grid sampling a class for every three samples and ten passes over the batch; one
+        transfer of some hundred bytes to the device and, where ``num_classes`` is given, no wait for it.
 
     Example:
         >>> augment = Augment(spacing_mm=(1.0, 1.0, 2.0))
@@ -67,11 +68,17 @@ class Augment:
         Isensee et al., nnU-Net, Nature Methods 2021; ranges of version 2.
     """
 
-    def __init__(self, spacing_mm: Sequence[float], settings: AugmentSettings | None = None) -> None:
+    def __init__(
+        self,
+        spacing_mm: Sequence[float],
+        settings: AugmentSettings | None = None,
+        num_classes: int | None = None,
+    ) -> None:
         if len(spacing_mm) not in (2, 3) or min(spacing_mm) <= 0:
             raise ConfigError(f"expected 2 or 3 positive edge lengths in spacing_mm, got {list(spacing_mm)}")
         self.spacing_mm = tuple(spacing_mm)
         self.settings = settings or AugmentSettings()
+        self.num_classes = num_classes
         # int(4σ + ½), as scipy cuts its Gaussian
         radius = int(4 * self.settings.blur_sigma_vox.high + 0.5)
         self._change: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -101,7 +108,7 @@ class Augment:
             label = label.clone(memory_format=torch.contiguous_format)
             if "warp" in moved:
                 rows, matrix = moved["warp"]
-                image[rows], label[rows] = warp(image[rows], label[rows], matrix)
+                image[rows], label[rows] = warp(image[rows], label[rows], matrix, self.num_classes)
             self._change_intensity(image, host_keys, picks, moved)
             for axis in range(image.dim() - 2):
                 if f"mirror_{axis}" in moved:

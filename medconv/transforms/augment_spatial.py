@@ -21,6 +21,9 @@ _COARSE = 3.0
 _LONG = 1.5
 """A 2-D patch this many times longer than wide is turned a little only: most of it would leave the patch."""
 
+_AT_ONCE = 2
+"""Classes in one sampling: they share the work of finding neighbours, and memory stays small."""
+
 
 def rotation_limits_deg(shape: Sequence[int], spacing_mm: Sequence[float]) -> tuple[float, ...]:
     """Largest angle each way about each axis that suits a patch, by nnU-Net's rule.
@@ -82,31 +85,51 @@ def sampling_matrix(
     return scale * rotation * extent_mm[None, :] / extent_mm[:, None]
 
 
-def warp(image: Tensor, label: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Sample images linearly and labels by nearest neighbour through a linear map about the patch centre.
+def warp(
+    image: Tensor, label: Tensor, matrix: Tensor, num_classes: int | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""Sample images and the shares of labels linearly through a linear map about the patch centre.
 
     .. math:: y(p) = x(M p), \qquad p \in [-1, 1]^d \text{ from the first voxel's edge to the last one's}
 
-    What lies outside the input is 0 in the image and background in the label.
+    A voxel gets the label with the largest share, as in nnU-Net. What lies outside the input is 0 in the
+    image and background in the label.
 
     Args:
         image: Float images.
         label: Integer labels.
         matrix: From ``sampling_matrix``, array-axis order.
+        num_classes: Labels are 0 to ``num_classes - 1``; ``None`` finds them, for which a device is waited.
 
     Shape:
         - ``image`` ``(N, C, *S)``, ``label`` ``(N, 1, *S)``, ``matrix`` ``(N, d, d)``.
         - Outputs have the shapes and dtypes of the inputs.
 
     Cost:
-        Two grid samplings; the grid takes 4·d bytes a voxel.
+        One grid sampling for the image and one for every two classes but background (on the CPU, of those
+        that occur), one after the other: memory for some float maps and the grid, however many classes.
     """
     grid = _sampling_grid(matrix, image.shape[2:])
     warped = grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    moved = grid_sample(
-        label.to(image.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False
-    )
-    return warped, moved.to(label.dtype)
+    # on the CPU only the classes that occur; a device would have to be waited for
+    found = num_classes is None or label.device.type == "cpu"
+    values = label.unique().tolist() if found else range(num_classes or 0)
+    return warped, _warp_label(label, grid, [value for value in values if value != 0])
+
+
+def _warp_label(label: Tensor, grid: Tensor, values: Sequence[int]) -> Tensor:
+    moved = torch.zeros_like(label)
+    largest = torch.zeros_like(label, dtype=grid.dtype)
+    foreground = torch.zeros_like(largest)
+    for start in range(0, len(values), _AT_ONCE):
+        some = values[start : start + _AT_ONCE]
+        here = torch.cat([label == value for value in some], dim=1).to(grid.dtype)
+        shares = grid_sample(here, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        for value, share in zip(some, shares.split(1, dim=1), strict=True):
+            moved.masked_fill_(share > largest, value)
+            largest = torch.maximum(largest, share)
+            foreground += share
+    return moved.masked_fill_(largest <= 1 - foreground, 0)
 
 
 def _plane_rotation(dims: int, i: int, j: int, angle_deg: float) -> FloatArray:

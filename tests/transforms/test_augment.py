@@ -72,6 +72,8 @@ def test_labels_keep_their_dtype_and_gain_no_value(case):
     moved = augment(image, label * 3, keys)[1]
     assert moved.dtype == torch.uint8
     assert set(moved.unique().tolist()) <= {0, 3, 6, 9}
+    told = Augment(augment.spacing_mm, augment.settings, num_classes=10)
+    assert torch.equal(told(image, label * 3, keys)[1], moved)
 
 
 def test_inputs_are_left_alone(case):
@@ -179,7 +181,7 @@ def test_a_bad_spacing_is_refused():
 @pytest.mark.gpu
 def test_gpu_agrees_with_cpu_and_does_not_wait():
     settings = AugmentSettings(strength=2.0, noise_std=OFF)
-    augment = Augment((1, 1, 1), settings)
+    augment = Augment((1, 1, 1), settings, num_classes=4)
     image, label, keys = batch(size=9, shape=(40, 56, 40), channels=1)
     expected, expected_label = augment(image, label, keys)
     on_device = image.cuda(), label.cuda()

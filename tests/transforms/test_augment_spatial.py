@@ -46,9 +46,27 @@ def test_warp_is_scipy_affine_transform(shape, spacing_mm, angles, scale):
     np.testing.assert_allclose(
         moved, scipy_one(image, rotation_matrix(angles), scale, spacing_mm, order=1), atol=2e-5
     )
-    expected = scipy_one(label, rotation_matrix(angles), scale, spacing_mm, order=0)
+    scores = [
+        scipy_one((label == value).astype(float), rotation_matrix(angles), scale, spacing_mm, order=1)
+        for value in (1, 2, 3)
+    ]
+    expected = np.argmax([1 - sum(scores), *scores], axis=0)  # outside is background
     assert np.mean(moved_label != expected) < 1e-3  # float32 may round a tie the other way
     assert moved_label.dtype == np.uint8
+
+
+def test_labels_move_alike_whether_their_number_is_told_or_found():
+    label = torch.randint(0, 3, (2, 1, 9, 8, 7), generator=torch.Generator().manual_seed(0)) * 2
+    matrix = sampling_matrix(rotation_matrix((20, 10, 30)), 1.1, (9, 8, 7), (1, 1, 1))
+    matrix = torch.tensor(matrix, dtype=torch.float32).expand(2, 3, 3)
+    found, told = (warp(label.float(), label, matrix, classes)[1] for classes in (None, 6))
+    assert torch.equal(found, told)
+    assert set(found.unique().tolist()) == {0, 2, 4}
+
+
+def test_labels_stay_where_nothing_moves():
+    label = torch.randint(0, 4, (1, 1, 9, 8, 7), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(warp(label.float(), label, torch.eye(3)[None], 4)[1], label)
 
 
 def test_a_quarter_turn_moves_voxels_without_loss():
