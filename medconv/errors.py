@@ -1,5 +1,9 @@
 """Every error that medconv raises on purpose: what was expected, what came, what to do now."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 
 class MedconvError(Exception):
     """Base of all errors raised on purpose; a command prints its text without a traceback."""
@@ -27,6 +31,14 @@ class BadImageError(MedconvError, ValueError):
 
 class DatasetError(MedconvError, ValueError):
     """A dataset is incomplete or contradicts itself; the text lists every problem found."""
+
+
+class BadCasesError(DatasetError):
+    """Some cases of a dataset cannot be used; ``problems`` says why, by case id."""
+
+    def __init__(self, text: str, problems: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.problems = dict(problems)
 
 
 class CheckpointError(MedconvError, ValueError):

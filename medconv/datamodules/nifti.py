@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,13 +13,15 @@ from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.splits import Split, split_folds, split_fraction
-from medconv.errors import ConfigError, DatasetError
+from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
-from medconv.planning import propose_plan
-from medconv.planning.fingerprint import read_headers
+from medconv.planning import Fingerprint, Plan, propose_plan, read_headers
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
 _VAL_FRACTION = 0.2
+
+_FAR = 3.0
+"""Resampling by more than this invents or discards most of a case; as often, its header is wrong."""
 
 
 class NiftiDataModule(SegmentationDataModule):
@@ -97,21 +99,23 @@ class NiftiDataModule(SegmentationDataModule):
     # --- what there is -----------------------------------------------------------------------------
 
     def prepare_plan(self) -> None:
-        """Discover the cases and plan from their headers.
+        """Discover the cases and plan from their headers, and from their voxels for a ``ct`` channel.
 
         Raises:
-            DatasetError: No dataset, or cases whose headers cannot be used; all of them are listed.
+            DatasetError: No dataset, or cases that cannot be used; all of them are listed.
         """
         if self.dataset is not None:
             return
-        dataset = self._without_bad_headers(discover(self.root))
-        self.plan = propose_plan(
-            dataset,
-            spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
-            patch_size=None if self.patch_size == "auto" else self.patch_size,
-            normalization=None if self.normalization == "auto" else self.normalization,
-        )
-        self.dataset = dataset
+        dataset = discover(self.root)
+        while self.dataset is None:
+            try:
+                self.plan = self._propose(dataset)
+                self.dataset = dataset
+            except BadCasesError as error:  # of headers first, then of voxels where the plan needs them
+                if not self.skip_bad_cases:
+                    raise
+                dataset = replace(dataset, cases=tuple(self._without(dataset.cases, error.problems)))
+        self._warn_of_far_spacings()
 
     @property
     def has_test_cases(self) -> bool:
@@ -192,32 +196,48 @@ class NiftiDataModule(SegmentationDataModule):
         return self._cache
 
     def _usable(self, cache: CaseCache, cases: Sequence[Case]) -> list[Case]:
-        problems = cache.build(cases)
-        self._refuse_or_warn(problems)
-        return [case for case in cases if case.case_id not in problems]
+        return self._without(cases, cache.build(cases))
 
-    def _without_bad_headers(self, dataset: Dataset) -> Dataset:
-        if not self.skip_bad_cases:
-            return dataset
-        problems = {}
-        for case in dataset.cases:
-            try:
-                read_headers(replace(dataset, cases=(case,)))
-            except DatasetError as error:
-                problems[case.case_id] = str(error)
-        self._refuse_or_warn(problems)
-        return replace(dataset, cases=tuple(c for c in dataset.cases if c.case_id not in problems))
+    def _propose(self, dataset: Dataset) -> Plan:
+        return propose_plan(
+            dataset,
+            spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
+            patch_size=None if self.patch_size == "auto" else self.patch_size,
+            normalization=None if self.normalization == "auto" else self.normalization,
+        )
 
-    def _refuse_or_warn(self, problems: dict[str, str]) -> None:
+    def _warn_of_far_spacings(self) -> None:
+        plan = self.plan
+        spacings = Fingerprint.of_headers(read_headers(self._dataset), plan.orientation).spacings_mm
+        far = [
+            f"  - case {case.case_id}: {[round(mm, 3) for mm in spacing]}"
+            for case, spacing in zip(self._dataset.cases, spacings, strict=True)
+            # a plan of slices has no third axis
+            if any(max(a / b, b / a) > _FAR for a, b in zip(spacing, plan.spacing_mm, strict=False))
+        ]
+        if far:
+            warnings.warn(
+                f"{self.root}: the voxels of {len(far)} case(s) are more than {_FAR:g} times larger or "
+                f"smaller along an axis than the {list(plan.spacing_mm)} mm of the plan; check their headers, "
+                "or set spacing_mm:\n" + "\n".join(far),
+                stacklevel=3,
+            )
+
+    def _without(self, cases: Sequence[Case], problems: Mapping[str, str]) -> list[Case]:
+        """The cases that are left: an error where bad ones are not to be skipped, or are all there is."""
+        kept = [case for case in cases if case.case_id not in problems]
         if not problems:
-            return
+            return kept
         listed = "\n".join(f"  - case {case_id}: {problem}" for case_id, problem in sorted(problems.items()))
         if not self.skip_bad_cases:
             raise DatasetError(
                 f"{self.root}: {len(problems)} case(s) cannot be used; correct them, or set skip_bad_cases "
                 f"to leave them out:\n{listed}"
             )
+        if not kept:
+            raise DatasetError(f"{self.root}: no usable case is left; correct some of them:\n{listed}")
         warnings.warn(f"{self.root}: {len(problems)} case(s) are left out:\n{listed}", stacklevel=3)
+        return kept
 
 
 def user_cache_dir() -> Path:

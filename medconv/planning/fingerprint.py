@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from medconv.errors import MedconvError
+from medconv.errors import BadCasesError, DatasetError, MedconvError
 from medconv.io.cases import Case, Dataset, raise_problems
 from medconv.io.geometry import reorient_geometry, reorient_shape, require_same_grid
 from medconv.io.nifti import Header
@@ -46,15 +46,15 @@ def read_headers(dataset: Dataset) -> tuple[Header, ...]:
         The header of the first image of each case.
 
     Raises:
-        DatasetError: Headers that are unusable or grids that differ; every case is listed.
+        BadCasesError: Headers that are unusable or grids that differ; every case is listed.
     """
-    headers, problems = [], list[str]()
+    headers, problems = [], dict[str, str]()
     for case in dataset.cases:
         try:
             headers.append(_check_headers(case, len(dataset.channel_names)))
         except MedconvError as error:
-            problems.append(f"case {case.case_id}: {error}")
-    raise_problems(dataset.root, problems)
+            problems[case.case_id] = str(error)
+    _refuse(dataset, problems)
     return tuple(headers)
 
 
@@ -69,14 +69,19 @@ def read_intensities(dataset: Dataset, channels: Collection[int]) -> tuple[Inten
         One entry a channel of the dataset, ``None`` for those that were not wanted.
 
     Raises:
-        BadImageError: A case that cannot be read.
+        BadCasesError: Cases that cannot be read; every one is listed.
         ConfigError: There is no foreground.
     """
     samples: dict[int, list[npt.NDArray[np.float32]]] = {channel: [] for channel in channels}
-    for image, foreground in _foregrounds(dataset) if channels else ():
-        for channel in channels:
-            samples[channel].append(_spread(image[channel][foreground]))
-    found = {channel: Intensity.of_samples(values) for channel, values in samples.items()}
+    problems: dict[str, str] = {}
+    for case in dataset.cases if channels else ():
+        try:
+            for channel, values in _foreground(dataset, case, channels).items():
+                samples[channel].append(values)
+        except MedconvError as error:
+            problems[case.case_id] = str(error)
+    _refuse(dataset, problems)
+    found = {channel: Intensity.of_samples(sample) for channel, sample in samples.items()}
     return tuple(found.get(channel) for channel in range(len(dataset.channel_names)))
 
 
@@ -91,14 +96,21 @@ def _check_headers(case: Case, channels: int) -> Header:
     return images[0]
 
 
-def _foregrounds(dataset: Dataset) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
-    for case in dataset.cases:
-        if case.label is not None:
-            image = read_image(case.images, channels=len(dataset.channel_names))
-            labels = reader_for(case.label).read_labels(
-                case.label, allowed=set(dataset.label_names), like=image
-            )
-            yield image.data, labels.data[0] != 0
+def _refuse(dataset: Dataset, problems: Mapping[str, str]) -> None:
+    try:
+        raise_problems(dataset.root, [f"case {case_id}: {problem}" for case_id, problem in problems.items()])
+    except DatasetError as error:
+        raise BadCasesError(str(error), problems) from None
+
+
+def _foreground(
+    dataset: Dataset, case: Case, channels: Collection[int]
+) -> dict[int, npt.NDArray[np.float32]]:
+    if case.label is None:
+        return {}
+    image = read_image(case.images, channels=len(dataset.channel_names))
+    labels = reader_for(case.label).read_labels(case.label, allowed=set(dataset.label_names), like=image)
+    return {channel: _spread(image.data[channel][labels.data[0] != 0]) for channel in channels}
 
 
 def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import jsonargparse
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,47 @@ def test_bad_cases_can_be_left_out_with_a_warning(root):
     assert "tiny_001" in told
     assert "tiny_002" in told
     assert len(data.training_set) + len(data.validation_set) == 2
+
+
+@pytest.mark.parametrize("end", [0, -300])  # without headers, and without the last voxels
+def test_a_dataset_of_bad_cases_alone_is_refused(root, end):
+    for image in (root / "imagesTr").iterdir():
+        image.write_bytes(image.read_bytes()[:end])
+    with pytest.raises(DatasetError, match=r"(?s)no usable case is left.*tiny_000.*tiny_003"):
+        ready(root, skip_bad_cases=True)
+
+
+def spoil_ct(root):
+    """A dataset whose intensities are read while it is planned, and one case that cannot be."""
+    image = root / "imagesTr" / "tiny_001.nii.gz"
+    image.write_bytes(image.read_bytes()[:-300])
+    description = json.loads((root / "dataset.json").read_text()) | {"modality": {"0": "CT"}}
+    (root / "dataset.json").write_text(json.dumps(description))
+
+
+def test_cases_whose_intensities_cannot_be_read_are_left_out_or_refused(root):
+    spoil_ct(root)
+    with pytest.raises(DatasetError, match=r"1 problem\(s\).*\n.*case tiny_001: "):
+        module(root).prepare_plan()
+    data = module(root, skip_bad_cases=True)
+    with pytest.warns(UserWarning, match=r"1 case\(s\) are left out:\n.*case tiny_001: "):
+        data.prepare_plan()
+    assert data.plan.intensity[0].low < data.plan.intensity[0].high
+    assert [case.case_id for case in data.dataset.cases] == ["tiny_000", "tiny_002", "tiny_003"]
+
+
+def test_cases_far_from_the_spacing_of_the_plan_are_told_once(root):
+    for folder in ("imagesTr", "labelsTr"):  # as if one header were wrong
+        path = root / folder / "tiny_002.nii.gz"
+        stored = nib.load(path)
+        moved = nib.Nifti1Image(np.asarray(stored.dataobj), stored.affine @ np.diag([4, 1, 1, 1]))
+        nib.save(moved, path)
+    data = module(root)
+    with pytest.warns(UserWarning, match=r"(?s)1 case\(s\) .*more than 3 times.*tiny_002: ") as caught:
+        data.prepare_data()
+    data.setup("fit")  # a second warning would be an error
+    assert sum("more than 3 times" in str(w.message) for w in caught) == 1
+    assert "tiny_001" not in str(caught[0].message)
 
 
 def test_headers_that_cannot_be_used_are_refused_while_planning(root):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medconv.errors import BadImageError, ConfigError, DatasetError
+from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Dataset, discover, read_image, read_labels
 from medconv.io.cases import Case
 from medconv.planning import Fingerprint, Intensity, read_headers, read_intensities
@@ -104,8 +104,18 @@ def test_intensities_without_foreground_are_refused(tmp_path, tiny_nifti):
 
 def test_undeclared_labels_are_refused_where_voxels_are_read(tmp_path, tiny_nifti):
     image, label = tiny_nifti("a.nii"), tiny_nifti("l.nii", np.full((9, 8, 7), 5, np.uint8))
-    with pytest.raises(BadImageError, match=r"only the labels \[0, 1, 2\], got also 5"):
+    with pytest.raises(DatasetError, match=r"case a: .*only the labels \[0, 1, 2\], got also 5"):
         read_intensities(dataset(tmp_path, case("a", image, label)), {0})
+
+
+def test_every_case_whose_voxels_cannot_be_used_is_listed(tmp_path, tiny_nifti):
+    good, foreground = tiny_nifti("a.nii"), tiny_nifti("l.nii", np.ones((9, 8, 7), np.uint8))
+    wrong, broken = tiny_nifti("w.nii", np.full((9, 8, 7), 5, np.uint8)), tiny_nifti("b.nii")
+    broken.write_bytes(broken.read_bytes()[:-300])
+    cases = [case("a", good, wrong), case("b", good, foreground), case("c", broken, foreground)]
+    with pytest.raises(BadCasesError, match=r"(?s)2 problem\(s\).*case a: .*case c: ") as error:
+        read_intensities(dataset(tmp_path, *cases), {0})
+    assert sorted(error.value.problems) == ["a", "c"]
 
 
 def test_summary_of_samples_is_exact():
