@@ -13,15 +13,9 @@ usage: medconv {command} {usage}
 common options:
   --config NAME|FILE            a shipped configuration (medconv list configs) or a YAML file; repeat to merge,
                                 the last one wins; options on the command line win over all files
-{fit_options}\
+{options}\
   --data.init_args.root FOLDER  the dataset: Medical Segmentation Decathlon, nnU-Net raw layout, or a CSV file
-  --data.init_args.batch_size N, .patch_size [A,B,C], .fold N, .num_workers N
-  --model.network.init_args.conv NAME          operator of every stage (medconv list ops)
-  --model.network.init_args.conv.basis ring    an option of that operator
-  --model.lr 1e-3               peak learning rate
-  --trainer.max_epochs N, --trainer.max_time 00:00:15:00, --trainer.precision bf16-mixed
   --trainer.accelerator cpu|gpu, --trainer.devices N (several GPUs: --config ddp)
-  --config wandb                also log to Weights & Biases (WANDB_MODE=offline needs no account)
   --plugin PACKAGE              allow classes of this package in configurations and checkpoints
   --print_config                print the merged configuration and stop
   --help-all                    every option of the model, the data and the trainer
@@ -34,6 +28,17 @@ _FIT_OPTIONS = """\
   --name NAME                   the run is written to runs/NAME (default: the name of the first configuration)
   --runs FOLDER                 where runs are kept (default: runs)
   --resume never|auto|FILE      auto: continue from the last whole checkpoint of the run, if there is one
+  --model.network.init_args.conv NAME          operator of every stage (medconv list ops)
+  --model.network.init_args.conv.basis ring    an option of that operator
+  --model.lr 1e-3               peak learning rate
+  --data.init_args.batch_size N, .patch_size [A,B,C], .fold N, .num_workers N
+  --trainer.max_epochs N, --trainer.max_time 00:00:15:00, --trainer.precision bf16-mixed
+  --config wandb                also log to Weights & Biases (WANDB_MODE=offline needs no account)
+"""
+
+_MEASURE_OPTIONS = """\
+  --model.mirror true|false     average over mirrored copies
+  --model.overlap 0.5           share by which sliding-window tiles overlap
 """
 
 _WORDS = {
@@ -70,5 +75,5 @@ def main(argv: Sequence[str]) -> int:
 def short_help(command: str) -> str:
     """The help that is shown at once; ``--help-all`` asks Lightning for the rest."""
     usage, title, example = _WORDS[command]
-    fit_options = _FIT_OPTIONS if command == "fit" else ""
-    return _HELP.format(command=command, usage=usage, title=title, example=example, fit_options=fit_options)
+    options = _FIT_OPTIONS if command == "fit" else _MEASURE_OPTIONS
+    return _HELP.format(command=command, usage=usage, title=title, example=example, options=options)
