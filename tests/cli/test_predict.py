@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -204,6 +205,8 @@ def test_control_c_in_a_real_process_leaves_whole_masks_only(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a test that itself runs in the background inherits a deaf ear for Ctrl-C
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while len([name for name in files(out) if not name.startswith(".")]) < 3 and process.poll() is None:
         time.sleep(0.005)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -133,6 +134,22 @@ def test_a_killed_run_continues_and_ends_as_if_it_had_not_been_killed(tmp_path):
     assert resumed["global_step"] == whole["global_step"]
     for key, value in whole["state_dict"].items():
         torch.testing.assert_close(resumed["state_dict"][key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+def test_an_interrupted_run_says_so_and_keeps_a_whole_checkpoint(tmp_path, sent, code):
+    words = ["fit", "--config", "unet_sym", *SHORT, "--trainer.max_epochs=500", "--trainer.max_time=null"]
+    # a test that itself runs in the background inherits a deaf ear for Ctrl-C
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    fit = subprocess.Popen([sys.executable, "-m", "medconv", *words], cwd=tmp_path, preexec_fn=listening)
+    last = tmp_path / "runs/unet_sym/last.ckpt"
+    while not last.exists() and fit.poll() is None:
+        time.sleep(0.05)
+    fit.send_signal(sent)
+    assert fit.wait(timeout=120) == code
+    assert torch.load(last, weights_only=True)["medconv"]["schema"] == 1
 
 
 def test_resume_passes_over_a_damaged_checkpoint(tmp_path):
