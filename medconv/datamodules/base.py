@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -16,12 +17,15 @@ from torch.utils.data import DataLoader
 
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
+from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
 from medconv.errors import ConfigError
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import AugmentSettings
 
 NumWorkers = int | Literal["auto"]
+
+_LOG = logging.getLogger("medconv")
 
 _MOVED = ("image", "label")
 """Goes to the device. Keys stay on the host, where they are read; the targets of whole cases do too."""
@@ -58,7 +62,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         seed: Of the order of cases, the patches and their augmentation.
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges; ``strength: 0`` switches it off.
-        num_workers: Processes that load batches; ``"auto"``: none where a device has at most 2 cores.
+        num_workers: Processes that load batches from disk; ``"auto"``: none where a device has at most 2 cores.
+        store: Where training cases lie: ``"device"`` (all of them in its memory), ``"disk"`` (mapped; the system
+            keeps in memory what fits), or ``"auto"``: on a GPU of which they take at most a quarter.
 
     Raises:
         ConfigError: A negative number of workers.
@@ -78,16 +84,18 @@ class SegmentationDataModule(LightningDataModule, ABC):
         foreground_oversampling: float,
         augment: AugmentSettings,
         num_workers: NumWorkers,
+        store: StoreName,
     ) -> None:
         super().__init__()
         if num_workers != "auto" and num_workers < 0:
             raise ConfigError(f'expected num_workers >= 0 or "auto", got {num_workers}')
         self.batch_size, self.steps_per_epoch, self.seed = batch_size, steps_per_epoch, seed
         self.foreground_oversampling, self.augment_settings = foreground_oversampling, augment
-        self.num_workers = num_workers
+        self.num_workers, self.store = num_workers, store
         # a rank may have no validation case of its own
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._augment: Augment | None = None
+        self._stored = False
         self._position: dict[str, Any] = {}
 
     @abstractmethod
@@ -106,7 +114,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     # --- loaders -----------------------------------------------------------------------------------
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | StoreLoader:
         """Random patches, from where ``load_state_dict`` said."""
         sampler = TrainingSampler(
             len(self.training_set),
@@ -121,6 +129,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             sampler.resume(self._position["epoch"], self._position["batches"])
             self._warn_if_order_changed()
             self._position = {}
+        self._stored = self._choose_store()
+        if self._stored:
+            return StoreLoader(
+                self.training_set, sampler, self.batch_size, self._augmentation(), self._device()
+            )
         workers = self._workers()
         return ResumableLoader(
             self.training_set,
@@ -166,14 +179,15 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches; they are the ones with a key."""
         del dataloader_idx
-        if "key" not in batch:
+        if "key" not in batch or self._stored:  # a store augments what it samples
             return batch
-        if self._augment is None:
-            self._augment = Augment(
-                self.plan.spacing_mm, self._settings_for_labels(), num_classes=self.plan.num_classes
-            )
-        image, label = self._augment(batch["image"], batch["label"], batch["key"])
+        image, label = self._augmentation()(batch["image"], batch["label"], batch["key"])
         return batch | {"image": image, "label": label}
+
+    def _augmentation(self) -> Augment:
+        if self._augment is None:
+            self._augment = Augment(self.plan.spatial_dims, self._settings_for_labels())
+        return self._augment
 
     def _settings_for_labels(self) -> AugmentSettings:
         if self.augment_settings.mirror_axes is not None:
@@ -237,8 +251,21 @@ class SegmentationDataModule(LightningDataModule, ABC):
             return self.num_workers
         return choose_workers(available_cores(), self.trainer.num_devices if self.trainer else 1)
 
+    def _choose_store(self) -> bool:
+        """Whether training cases go to the device; said in the log."""
+        stored = self.store == "device" or (
+            self.store == "auto" and fits_on_device(self.training_set, self._device())
+        )
+        megabytes = size_in_bytes(self.training_set) / 1e6
+        place = f"in the memory of {self._device()}" if stored else "on disk, mapped into memory"
+        _LOG.info("%d training cases, %.0f MB, %s", len(self.training_set), megabytes, place)
+        return stored
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
     def _on_cuda(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return self._device().type == "cuda"
 
     def _generator(self) -> torch.Generator:
         # without one of its own, a loader draws from the global generator and changes what dropout draws

@@ -12,7 +12,11 @@ from torch.utils.data import Dataset
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.samplers import Sample
 from medconv.io import Case
-from medconv.transforms.crop import draw_patch
+from medconv.planning import Plan
+from medconv.transforms.augment_draw import Pick, draw_warps
+from medconv.transforms.augment_settings import NNUNET, AugmentSettings
+from medconv.transforms.crop import cut, draw_start
+from medconv.transforms.patch_sampling import sample_turned_patch
 
 
 class PatchDataset(Dataset[dict[str, Any]]):
@@ -21,22 +25,40 @@ class PatchDataset(Dataset[dict[str, Any]]):
     Args:
         cache: With an entry for each case.
         cases: To train on.
-        patch_size: ``*P``.
+        plan: Size and spacing of the patches.
+        augment: How often and how far patches are turned and zoomed; the other changes come later, on the device.
     """
 
-    def __init__(self, cache: CaseCache, cases: Sequence[Case], patch_size: Sequence[int]) -> None:
-        self.cache, self.cases, self.patch_size = cache, tuple(cases), tuple(patch_size)
+    def __init__(
+        self, cache: CaseCache, cases: Sequence[Case], plan: Plan, augment: AugmentSettings = NNUNET
+    ) -> None:
+        self.cache, self.cases, self.plan, self.augment = cache, tuple(cases), plan, augment
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
         """``image (C, *P)`` float32, ``label (1, *P)``, ``key``."""
+        case, size = self.cache.open(self.cases[sample.case]), self.plan.patch_size
+        start, turned = self.draw_start(sample), self.draw_warps([sample.key]).strength
+        if len(turned):
+            image, label = sample_turned_patch(case.image, case.label, start, size, turned[0])
+        else:
+            image, label = (torch.from_numpy(cut(array, start, size)) for array in (case.image, case.label))
+        return {"image": image, "label": label, "key": sample.key}
+
+    def draw_start(self, sample: Sample) -> list[int]:
+        """First voxel of a sample's window."""
         case = self.cache.open(self.cases[sample.case])
-        rng = np.random.default_rng(sample.key)
         locations = case.locations if sample.on_foreground else None
-        image, label = draw_patch(case.image, case.label, self.patch_size, rng, locations)
-        return {"image": torch.from_numpy(image), "label": torch.from_numpy(label), "key": sample.key}
+        rng = np.random.default_rng(sample.key)
+        return draw_start(case.image.shape[1:], self.plan.patch_size, rng, locations)
+
+    def draw_warps(self, keys: Sequence[int]) -> Pick:
+        """Which of some samples are turned and zoomed, and how."""
+        return draw_warps(
+            self.augment, np.asarray(keys, np.int64), self.plan.patch_size, self.plan.spacing_mm
+        )
 
 
 class CaseDataset(Dataset[dict[str, Any]]):

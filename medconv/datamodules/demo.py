@@ -14,6 +14,7 @@ from typing import Any, Literal
 from medconv.datamodules.base import NumWorkers
 from medconv.datamodules.demo_volumes import LABEL_NAMES, draw_volume
 from medconv.datamodules.nifti import NiftiDataModule
+from medconv.datamodules.store import StoreName
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import Case, stem_of, volume_from_array, write_labels, write_volume
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
@@ -46,7 +47,8 @@ class DemoDataModule(NiftiDataModule):
         seed: Of the split, the order of cases, the patches and their augmentation.
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges.
-        num_workers: Processes that load batches.
+        num_workers: Processes that load batches from disk.
+        store: See ``SegmentationDataModule``.
         cache_dir: Where prepared cases are kept; ``None`` is ``cache`` in ``root``.
 
     Raises:
@@ -72,6 +74,7 @@ class DemoDataModule(NiftiDataModule):
         foreground_oversampling: float = 0.33,
         augment: AugmentSettings = NNUNET,
         num_workers: NumWorkers = "auto",
+        store: StoreName = "auto",
         cache_dir: str | Path | None = None,
     ) -> None:
         if num_cases < 2 or num_test_cases < 1 or demo_seed < 0:
@@ -92,6 +95,7 @@ class DemoDataModule(NiftiDataModule):
             foreground_oversampling=foreground_oversampling,
             augment=augment,
             num_workers=num_workers,
+            store=store,
             cache_dir=cache_dir or Path(root) / "cache",
         )
         self.parameters = {

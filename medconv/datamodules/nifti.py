@@ -13,6 +13,7 @@ from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.splits import Split, split_folds, split_fraction
+from medconv.datamodules.store import StoreName
 from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
 from medconv.planning import Fingerprint, Plan, propose_plan, read_headers
@@ -42,7 +43,8 @@ class NiftiDataModule(SegmentationDataModule):
         seed: Of the split, the order of cases, the patches and their augmentation.
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges; ``strength: 0`` switches augmentation off.
-        num_workers: Processes that load batches; ``"auto"``: none where a device has at most 2 cores.
+        num_workers: Processes that load batches from disk; ``"auto"``: none where a device has at most 2 cores.
+        store: ``"device"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
         cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
             be deleted at any time.
         normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
@@ -69,6 +71,7 @@ class NiftiDataModule(SegmentationDataModule):
         foreground_oversampling: float = 0.33,
         augment: AugmentSettings = NNUNET,
         num_workers: NumWorkers = "auto",
+        store: StoreName = "auto",
         cache_dir: str | Path | None = None,
         normalization: Literal["auto"] | list[str] = "auto",
         test_root: str | Path | None = None,
@@ -81,6 +84,7 @@ class NiftiDataModule(SegmentationDataModule):
             foreground_oversampling=foreground_oversampling,
             augment=augment,
             num_workers=num_workers,
+            store=store,
         )
         if num_folds is not None and val_fraction is not None:
             raise ConfigError(
@@ -179,7 +183,7 @@ class NiftiDataModule(SegmentationDataModule):
         split = self.split()
         validation = [self._dataset.cases[i] for i in split.validation]
         training = [self._dataset.cases[i] for i in split.train]
-        self.training_set = PatchDataset(cache, training, self.plan.patch_size)
+        self.training_set = PatchDataset(cache, training, self.plan, self.augment_settings)
         self.validation_set = CaseDataset(cache, validation)
         self.test_set = CaseDataset(cache, test_cases) if self.has_test_cases else self.validation_set
 

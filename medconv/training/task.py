@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -17,9 +18,13 @@ from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
 from medconv.metrics import SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
+from medconv.training.graphed_step import GraphedStep
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
 from medconv.training.sharing import gather_rows
 from medconv.transforms import Preprocessor
+
+_ASK_EVERY = 20
+"""Steps between two agreements of all ranks on how far the run is."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -42,6 +47,8 @@ class SegmentationTask(pl.LightningModule):
         mirror: Whether the final measurement averages over mirrored copies (2 to 8 times slower); validation between
             epochs never does. Axes on which labels have sides are left out.
         compile: Whether the network is compiled on a GPU before training.
+        cuda_graph: Whether training steps on a GPU are recorded once and replayed (see ``GraphedStep``): the same
+            numbers, sooner. Without effect, and with a warning, on a CPU and with float16.
 
     Raises:
         ConfigError: A setting outside its range.
@@ -71,6 +78,7 @@ class SegmentationTask(pl.LightningModule):
         tile_batch: int = 4,
         mirror: bool = False,
         compile: bool = False,  # noqa: A002 - the word that PyTorch users type
+        cuda_graph: bool = False,
     ) -> None:
         super().__init__()
         if lr <= 0 or not 0 <= momentum < 1 or not 0 <= warmup < 1 or weight_decay < 0:
@@ -83,7 +91,9 @@ class SegmentationTask(pl.LightningModule):
         self.optimizer_settings = (optimizer, lr, weight_decay, momentum)
         self.schedule, self.warmup = schedule, warmup
         self.overlap, self.tile_batch, self.mirror = overlap, tile_batch, mirror
-        self.compile_network = compile
+        self.compile_network, self.cuda_graph = compile, cuda_graph
+        self._graphed: GraphedStep | None = None
+        self._progress = 0.0
         self.config = {}
         self.data_config: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
@@ -105,6 +115,8 @@ class SegmentationTask(pl.LightningModule):
         require_fit(self.network, self.plan)
         if self.compile_network and stage == "fit" and self.trainer.strategy.root_device.type == "cuda":
             self.network.compile()
+        if self.cuda_graph and stage == "fit":
+            self.cuda_graph = self._can_record()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; the learning rate is set before each step from the progress of the run."""
@@ -113,7 +125,7 @@ class SegmentationTask(pl.LightningModule):
     # --- training ----------------------------------------------------------------------------------
 
     def progress(self) -> float:
-        """Done share of the run, 0 to 1, equal on all ranks."""
+        """Done share of the run, 0 to 1, as this process sees it."""
         total = self.trainer.estimated_stepping_batches
         done = self.trainer.global_step / total if total and total != float("inf") else 0.0
         timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
@@ -121,13 +133,21 @@ class SegmentationTask(pl.LightningModule):
         if timer is not None and remaining is not None:
             elapsed = timer.time_elapsed()
             done = max(done, elapsed / max(elapsed + remaining, 1e-9))
-            done = cast(float, self.trainer.strategy.broadcast(done))
         return done
+
+    def _shared_progress(self) -> float:
+        """Done share of the run, equal on all ranks; asked of the first now and then, since asking makes all wait."""
+        if self.trainer.world_size == 1:
+            return self.progress()
+        if self.trainer.global_step % _ASK_EVERY == 0:
+            self._progress = cast(float, self.trainer.strategy.broadcast(self.progress()))
+        return self._progress
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
         del batch, batch_idx
-        lr = self.optimizer_settings[1] * learning_rate_factor(self.progress(), self.schedule, self.warmup)
+        progress = self._shared_progress()
+        lr = self.optimizer_settings[1] * learning_rate_factor(progress, self.schedule, self.warmup)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         self.log("lr", lr, on_step=True, on_epoch=False)
@@ -135,10 +155,38 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch of patches."""
         del batch_idx
-        loss = self.loss(self(batch["image"]), batch["label"])
+        loss = self._loss_of(batch["image"], batch["label"])
         self.train_loss.update(loss.detach())
         self.log("train/loss_step", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
         return loss
+
+    def _loss_of(self, image: Tensor, label: Tensor) -> Tensor:
+        if self.cuda_graph and self._graphed is None:
+            try:
+                self._graphed = GraphedStep(self._eager_loss, self.network, image, label)
+            except RuntimeError as error:
+                self.cuda_graph = False
+                warnings.warn(f"training goes on without a CUDA graph: {error}", stacklevel=2)
+        if self._graphed is not None and self._graphed.fits(image, label):
+            return self._graphed(image, label)
+        return self._eager_loss(image, label)
+
+    def _eager_loss(self, image: Tensor, label: Tensor) -> Tensor:
+        return self.loss(self(image), label)
+
+    def _can_record(self) -> bool:
+        reason = None
+        if self.trainer.strategy.root_device.type != "cuda":
+            reason = "it needs a GPU"
+        elif self.trainer.precision == "16-mixed":
+            reason = "float16 gradients would underflow; use bf16-mixed"
+        if reason:
+            warnings.warn(f"model.cuda_graph has no effect: {reason}", stacklevel=2)
+        return reason is None
+
+    def on_fit_end(self) -> None:
+        """Give the memory of the recorded step back."""
+        self._graphed = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Have the last weights validated: those of the lowest learning rate are the ones to keep."""

@@ -1,13 +1,14 @@
 """What happens to volumes between the file and the network, and back.
 
 ``Preprocessor`` turns, scales and resamples whole volumes as the plan says and undoes it exactly; patches are
-cut by ``draw_patch`` and changed by ``Augment``, both functions of one key a sample.
+sampled by ``sample_patches`` and changed by ``Augment``, both by what is drawn from one key a sample.
 """
 
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings, Chance
-from medconv.transforms.crop import draw_patch, find_locations
+from medconv.transforms.crop import draw_start, find_locations
 from medconv.transforms.keyed_random import sample_key
+from medconv.transforms.patch_sampling import PackedVolumes, sample_patches
 from medconv.transforms.preprocess import Preprocessor, Record
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "Augment",
     "AugmentSettings",
     "Chance",
+    "PackedVolumes",
     "Preprocessor",
     "Record",
-    "draw_patch",
+    "draw_start",
     "find_locations",
     "sample_key",
+    "sample_patches",
 ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from medconv.errors import ConfigError, ShapeError
+from medconv.errors import ShapeError
+from medconv.ndim import check_spatial_dims
 from medconv.transforms.augment_draw import (
     INTENSITY_CHANGES,
     Int64Array,
     Pick,
     draw_picks,
-    move_together,
     noise_seeds,
 )
 from medconv.transforms.augment_intensity import (
@@ -27,22 +27,21 @@ from medconv.transforms.augment_intensity import (
     multiply,
 )
 from medconv.transforms.augment_settings import AugmentSettings
-from medconv.transforms.augment_spatial import warp
+from medconv.transforms.transfer import move_together
 
 
 class Augment:
     """Change image and label of a training batch as nnU-Net does, reproducibly and on the device.
 
-    Rotation and scaling (one sampling), noise, blur, brightness, contrast, loss of resolution, inverted
-    gamma, gamma, mirrors: in this order. Each change touches only the rows it was drawn for; all others keep
-    every bit.
+    Noise, blur, brightness, contrast, loss of resolution, inverted gamma, gamma, mirrors: in this order;
+    rotation and zoom come before, where the patch is sampled (``sample_patches``). Each change touches only the
+    rows it was drawn for; all others keep every bit.
     A sample's fate is a function of its key: neither its place in the batch, nor workers, nor devices, nor a
     resumed run alter it (noise differs between kinds of device, the rest only by rounding).
 
     Args:
-        spacing_mm: Voxel edge lengths of the patches; rotations are rigid in millimetres.
+        spatial_dims: 2 or 3.
         settings: Probabilities and ranges.
-        num_classes: Labels are 0 to ``num_classes - 1``; ``None`` finds them, for which a device is waited.
 
     Shape:
         - ``image`` ``(B, C, *S)``, any floating dtype; ``label`` ``(B, 1, *S)``, any integer dtype;
@@ -50,15 +49,14 @@ class Augment:
         - Outputs: image float32, label in its dtype; the inputs are left as they are.
 
     Raises:
-        ConfigError: A spacing or mirror axis that does not fit the dimensions.
+        ConfigError: Other dimensions, or a mirror axis that does not fit them.
         ShapeError: At call time: shapes that do not belong together.
 
     Cost:
-        On average about one grid sampling a class for every three samples and ten passes over the batch; one
-        transfer of some hundred bytes to the device and, where ``num_classes`` is given, no wait for it.
+        On average ten passes over the batch; one transfer of some hundred bytes to the device, and no wait for it.
 
     Example:
-        >>> augment = Augment(spacing_mm=(1.0, 1.0, 2.0))
+        >>> augment = Augment(3)
         >>> image, label = torch.rand(2, 1, 16, 16, 8), torch.ones(2, 1, 16, 16, 8, dtype=torch.uint8)
         >>> changed, moved = augment(image, label, torch.tensor([5, 6]))
         >>> changed.shape == image.shape, moved.dtype
@@ -68,17 +66,9 @@ class Augment:
         Isensee et al., nnU-Net, Nature Methods 2021; ranges of version 2.
     """
 
-    def __init__(
-        self,
-        spacing_mm: Sequence[float],
-        settings: AugmentSettings | None = None,
-        num_classes: int | None = None,
-    ) -> None:
-        if len(spacing_mm) not in (2, 3) or min(spacing_mm) <= 0:
-            raise ConfigError(f"expected 2 or 3 positive edge lengths in spacing_mm, got {list(spacing_mm)}")
-        self.spacing_mm = tuple(spacing_mm)
+    def __init__(self, spatial_dims: int, settings: AugmentSettings | None = None) -> None:
+        self.spatial_dims = check_spatial_dims(spatial_dims)
         self.settings = settings or AugmentSettings()
-        self.num_classes = num_classes
         # int(4σ + ½), as scipy cuts its Gaussian
         radius = int(4 * self.settings.blur_sigma_vox.high + 0.5)
         self._change: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -90,25 +80,17 @@ class Augment:
             "gamma": change_gamma,
         }
 
-    @classmethod
-    def none(cls, spacing_mm: Sequence[float]) -> Augment:
-        """The augmentation that changes nothing."""
-        return cls(spacing_mm, AugmentSettings(strength=0.0))
-
     @torch.no_grad()
     def __call__(self, image: Tensor, label: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Change a batch; see the class for shapes."""
         self._check(image, label, keys)
         host_keys = keys.cpu().numpy()
-        picks = draw_picks(self.settings, host_keys, image.shape[1:], self.spacing_mm)
-        moved = move_together(picks, image.device)
+        picks = draw_picks(self.settings, host_keys, image.shape[1:])
+        moved = _on_device(picks, image.device)
         with torch.autocast(image.device.type, enabled=False):
             # fresh contiguous copies: from here on everything may happen in place
             image = image.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
             label = label.clone(memory_format=torch.contiguous_format)
-            if "warp" in moved:
-                rows, matrix = moved["warp"]
-                image[rows], label[rows] = warp(image[rows], label[rows], matrix, self.num_classes)
             self._change_intensity(image, host_keys, picks, moved)
             for axis in range(image.dim() - 2):
                 if f"mirror_{axis}" in moved:
@@ -131,7 +113,7 @@ class Augment:
                 channels[rows] = self._change[name](channels[rows], strength)
 
     def _check(self, image: Tensor, label: Tensor, keys: Tensor) -> None:
-        batch, dims = image.shape[0], len(self.spacing_mm)
+        batch, dims = image.shape[0], self.spatial_dims
         if image.dim() != dims + 2 or label.shape != (batch, 1, *image.shape[2:]) or keys.shape != (batch,):
             raise ShapeError(
                 f"expected image (B, C, *S) with {dims} spatial axes, label (B, 1, *S) and keys (B,); "
@@ -139,3 +121,11 @@ class Augment:
             )
         if label.is_floating_point() or keys.is_floating_point():
             raise ShapeError(f"expected integer label and keys, got {label.dtype} and {keys.dtype}")
+
+
+def _on_device(picks: dict[str, Pick], device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
+    arrays = {
+        (name, part): getattr(pick, part) for name, pick in picks.items() for part in ("rows", "strength")
+    }
+    moved = move_together(arrays, device)
+    return {name: (moved[name, "rows"], moved[name, "strength"]) for name in picks}

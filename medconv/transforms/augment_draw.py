@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from medconv.errors import ConfigError
 from medconv.transforms.augment_settings import AugmentSettings, Chance
-from medconv.transforms.augment_spatial import rotation_limits_deg, rotation_matrix, sampling_matrix
+from medconv.transforms.augment_spatial import rotation_limits_deg, rotation_matrix, voxel_matrix
 from medconv.transforms.keyed_random import hash_numbers, uniform
 from medconv.types import FloatArray
 
@@ -44,8 +42,8 @@ class Pick:
     """Which rows of a batch one change applies to, and with which strength.
 
     Args:
-        rows: ``(n,)`` indices, ascending: samples for ``warp`` and ``mirror``, channels of samples otherwise.
-        strength: ``(n,)``, or ``(n, d, d)`` sampling matrices for ``warp``.
+        rows: ``(n,)`` indices, ascending: samples for warps and mirrors, channels of samples otherwise.
+        strength: ``(n,)``, or ``(n, d, d)`` sampling matrices for warps.
     """
 
     rows: Int64Array
@@ -56,18 +54,16 @@ def draw_picks(
     settings: AugmentSettings,
     keys: Int64Array,
     shape: Sequence[int],
-    spacing_mm: Sequence[float],
 ) -> dict[str, Pick]:
-    """Decide every change of a batch; changes that touch no row are absent.
+    """Decide every change of patches that are already cut; changes that touch no row are absent.
 
     Args:
         settings: Probabilities and ranges.
         keys: ``(B,)``; a sample's fate depends on its own key and on nothing else.
         shape: ``(C, *S)`` of a sample.
-        spacing_mm: Voxel edge lengths.
     """
     channels, patch = shape[0], shape[1:]
-    picks = {"warp": _draw_warp(settings, keys, patch, spacing_mm)}
+    picks = {}
     for name in INTENSITY_CHANGES:
         picks[name] = _draw_intensity(settings, name, keys, channels)
     for axis in _mirror_axes(settings, len(patch)):
@@ -83,27 +79,17 @@ def noise_seeds(keys: Int64Array, channels: int, rows: Int64Array) -> list[int]:
     return [int(seed) for seed in seeds[rows]]
 
 
-def move_together(picks: Mapping[str, Pick], device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
-    """Rows and strengths of all changes on the device, in one transfer that does not wait for it."""
-    if not picks:
-        return {}
-    rows = np.concatenate([pick.rows for pick in picks.values()]).astype(np.int64)
-    values = np.concatenate([pick.strength.ravel() for pick in picks.values()]).astype(np.float32)
-    # the bits of two float32 fill one int64, so that one buffer can hold both kinds
-    packed = np.concatenate([rows, np.resize(values, len(values) + len(values) % 2).view(np.int64)])
-    moved = torch.from_numpy(packed).to(device, non_blocking=True)
-    row_parts = moved[: len(rows)].split([len(pick.rows) for pick in picks.values()])
-    all_values = moved[len(rows) :].view(torch.float32)[: len(values)]
-    value_parts = all_values.split([pick.strength.size for pick in picks.values()])
-    return {
-        name: (row_part, value_part.view(pick.strength.shape))
-        for (name, pick), row_part, value_part in zip(picks.items(), row_parts, value_parts, strict=True)
-    }
-
-
-def _draw_warp(
+def draw_warps(
     settings: AugmentSettings, keys: Int64Array, patch: Sequence[int], spacing_mm: Sequence[float]
 ) -> Pick:
+    """Which samples are turned and zoomed, each with its sampling matrix ``(d, d)`` in voxels.
+
+    Args:
+        settings: Probabilities and ranges.
+        keys: ``(B,)``.
+        patch: ``*P``.
+        spacing_mm: Voxel edge lengths.
+    """
     limits = rotation_limits_deg(patch, spacing_mm)
     if settings.rotation_deg is not None:
         limits = (settings.rotation_deg,) * len(limits)
@@ -112,7 +98,7 @@ def _draw_warp(
     scales = _between(uniform(keys, _SCALE)[:, 0], settings.scale)
     scales[uniform(keys, _RESCALE)[:, 0] >= settings.chance_of(settings.scale.probability)] = 1.0
     rows = np.flatnonzero((angles != 0).any(1) | (scales != 1))
-    matrices = [sampling_matrix(rotation_matrix(angles[i]), scales[i], patch, spacing_mm) for i in rows]
+    matrices = [voxel_matrix(rotation_matrix(angles[i]), scales[i], spacing_mm) for i in rows]
     return Pick(rows, np.asarray(matrices, np.float32).reshape(len(rows), len(patch), len(patch)))
 
 

@@ -1,4 +1,4 @@
-"""Random training patches with a fair share for the foreground; pure functions of a numpy generator."""
+"""Where training patches lie, with a fair share for the foreground; pure functions of a numpy generator."""
 
 from __future__ import annotations
 
@@ -42,42 +42,32 @@ def find_locations(label: Array, num_classes: int, max_per_class: int = 10_000) 
     return found
 
 
-def draw_patch(
-    image: Array,
-    label: Array,
+def draw_start(
+    shape: Sequence[int],
     patch_size: Sequence[int],
     rng: np.random.Generator,
     locations: Locations | None = None,
-) -> tuple[Array, Array]:
-    """Cut one random patch; where the volume is smaller than the patch, it is padded with 0.
+) -> list[int]:
+    """First voxel of one random window; negative where the volume is smaller than the window.
 
-    Without ``locations`` every position inside the volume is equally likely (a volume smaller than the patch
-    lies anywhere in it, whole). With them the patch is centred, as far as the volume's edges allow, on a
+    Without ``locations`` every position inside the volume is equally likely (a volume smaller than the window
+    lies anywhere in it, whole). With them the window is centred, as far as the volume's edges allow, on a
     random voxel of a random class: every class present has the same chance, however small it is.
 
     Args:
-        image: ``(C, *S)``; memory-mapped arrays are read only where they are cut.
-        label: ``(1, *S)``.
+        shape: ``*S``.
         patch_size: ``*P``.
         rng: The only source of chance.
         locations: From ``find_locations``; empty or ``None``: anywhere.
 
-    Shape:
-        Outputs ``(C, *P)`` and ``(1, *P)``, fresh contiguous arrays in the dtypes of the inputs.
-
     Raises:
-        ShapeError: Image, label and patch do not have the same spatial axes.
+        ShapeError: Volume and window do not have the same spatial axes.
     """
-    shape = image.shape[1:]
-    if label.shape != (1, *shape) or len(patch_size) != len(shape):
-        raise ShapeError(
-            f"expected image (C, *S), label (1, *S) and a patch of the same axes; "
-            f"got {image.shape}, {label.shape} and {tuple(patch_size)}"
-        )
-    start = (
-        _centred_start(shape, patch_size, rng, locations) if locations else _any_start(shape, patch_size, rng)
-    )
-    return cut(image, start, patch_size), cut(label, start, patch_size)
+    if len(patch_size) != len(shape):
+        raise ShapeError(f"expected a patch of {len(shape)} axes, as the volume's; got {tuple(patch_size)}")
+    if locations:
+        return _centred_start(shape, patch_size, rng, locations)
+    return _any_start(shape, patch_size, rng)
 
 
 def cut(array: Array, start: Sequence[int], patch_size: Sequence[int]) -> Array:

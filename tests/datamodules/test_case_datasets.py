@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.samplers import Sample
 from medconv.io import discover, read_labels
 from medconv.planning import propose_plan
+from medconv.transforms import AugmentSettings
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +22,13 @@ def prepared(tiny_dataset, tmp_path_factory):
     plan = propose_plan(dataset, spacing_mm=(1.0, 1.0, 2.5), patch_size=(8, 8, 8))
     cache = CaseCache(tmp_path_factory.mktemp("cache"), plan)
     cache.build(dataset.cases)
-    return cache, dataset.cases
+    return cache, dataset.cases, plan
 
 
 def test_a_patch_follows_from_its_sample_alone(prepared):
-    cache, cases = prepared
-    patches = PatchDataset(cache, cases, (8, 8, 8))
+    patches = PatchDataset(*prepared)
     sample = Sample(case=2, key=12345, on_foreground=False)
-    first, again = patches[sample], PatchDataset(cache, cases, (8, 8, 8))[sample]
+    first, again = patches[sample], PatchDataset(*prepared)[sample]
     assert torch.equal(first["image"], again["image"])
     assert torch.equal(first["label"], again["label"])
     assert not torch.equal(first["image"], patches[sample._replace(key=12346)]["image"])
@@ -34,21 +36,26 @@ def test_a_patch_follows_from_its_sample_alone(prepared):
 
 
 def test_patches_have_the_promised_shapes_and_can_be_written(prepared):
-    patch = PatchDataset(*prepared, (8, 12, 40))[Sample(0, 1, on_foreground=True)]
+    cache, cases, plan = prepared
+    patch = PatchDataset(cache, cases, replace(plan, patch_size=(8, 12, 40)))[
+        Sample(0, 1, on_foreground=True)
+    ]
     assert patch["image"].shape == patch["label"].shape == (1, 8, 12, 40)
     assert (patch["image"].dtype, patch["label"].dtype) == (torch.float32, torch.uint8)
     patch["image"] += 1
-    assert (len(PatchDataset(*prepared, (8, 8, 8)))) == 4
+    assert (len(PatchDataset(*prepared))) == 4
 
 
 def test_foreground_samples_hold_foreground(prepared):
-    patches = PatchDataset(*prepared, (4, 4, 4))
+    cache, cases, plan = prepared
+    still = AugmentSettings(strength=0)
+    patches = PatchDataset(cache, cases, replace(plan, patch_size=(4, 4, 4)), still)
     assert all(patches[Sample(i % 4, i, on_foreground=True)]["label"].any() for i in range(60))
     assert not all(patches[Sample(i % 4, i, on_foreground=False)]["label"].any() for i in range(60))
 
 
 def test_a_whole_case_brings_both_grids(prepared, oblique_affine):
-    cache, cases = prepared
+    cache, cases, _ = prepared
     case = CaseDataset(cache, cases)[3]
     truth = read_labels(cases[3].label)
     assert case["image"].shape == (1, 1, *case["record"].work_shape)

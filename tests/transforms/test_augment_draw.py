@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from medconv.errors import ConfigError
-from medconv.transforms.augment_draw import INTENSITY_CHANGES, Pick, draw_picks, move_together, noise_seeds
+from medconv.transforms.augment_draw import INTENSITY_CHANGES, Pick, draw_picks, draw_warps, noise_seeds
 from medconv.transforms.augment_settings import AugmentSettings, Chance
 
 KEYS = np.arange(20_000)
@@ -23,12 +22,11 @@ def share(picks: dict[str, Pick], name: str) -> float:
 
 @pytest.fixture(scope="module")
 def picks():
-    return draw_picks(AugmentSettings(), KEYS, SHAPE, UNIT)
+    return draw_picks(AugmentSettings(), KEYS, SHAPE)
 
 
 def test_nnunet_frequencies(picks):
     expected = {
-        "warp": 1 - 0.8 * 0.8,
         "noise_std": 0.1,
         "blur_sigma_vox": 0.2 * 0.5,
         "brightness": 0.15,
@@ -41,6 +39,8 @@ def test_nnunet_frequencies(picks):
         "mirror_2": 0.5,
     }
     assert set(picks) == set(expected)
+    warps = draw_warps(AugmentSettings(), KEYS, SHAPE[1:], UNIT)
+    assert len(warps.rows) / len(KEYS) == pytest.approx(1 - 0.8 * 0.8, abs=0.015)
     for name, probability in expected.items():
         assert share(picks, name) == pytest.approx(probability, abs=0.015), name
 
@@ -63,12 +63,12 @@ def test_factors_darken_as_often_as_they_brighten(picks):
 
 def test_a_range_on_one_side_of_one_is_drawn_evenly():
     settings = AugmentSettings(brightness=Chance(1, 1.2, 1.4))
-    strength = draw_picks(settings, KEYS, SHAPE, UNIT)["brightness"].strength
+    strength = draw_picks(settings, KEYS, SHAPE)["brightness"].strength
     assert stats.kstest(strength, stats.uniform(1.2, 0.2).cdf).pvalue > 1e-3
 
 
 def test_scales_are_even_and_the_same_along_all_axes():
-    matrices = draw_picks(ONLY_SCALE, KEYS, SHAPE, UNIT)["warp"].strength
+    matrices = draw_warps(ONLY_SCALE, KEYS, SHAPE[1:], UNIT).strength
     scales = matrices[:, 0, 0]
     np.testing.assert_allclose(matrices, scales[:, None, None] * np.eye(3), atol=1e-6)
     assert stats.kstest(scales, stats.uniform(0.7, 0.7).cdf).pvalue > 1e-3
@@ -76,7 +76,7 @@ def test_scales_are_even_and_the_same_along_all_axes():
 
 def test_rotation_angle_can_be_set():
     settings = AugmentSettings(rotation=1, rotation_deg=5, scale=Chance(0, 1, 1))
-    matrices = draw_picks(settings, KEYS[:500], (1, 20, 20), (1, 1))["warp"].strength
+    matrices = draw_warps(settings, KEYS[:500], (20, 20), (1, 1)).strength
     angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
     assert 4.8 < angles.max() <= 5
     assert -5 <= angles.min() < -4.8
@@ -84,7 +84,7 @@ def test_rotation_angle_can_be_set():
 
 def test_channels_are_chosen_and_drawn_separately():
     settings = AugmentSettings(blur_sigma_vox=Chance(1, 0.5, 1, channel_probability=0.5))
-    pick = draw_picks(settings, KEYS[:4000], (3, 8, 8, 8), UNIT)["blur_sigma_vox"]
+    pick = draw_picks(settings, KEYS[:4000], (3, 8, 8, 8))["blur_sigma_vox"]
     chosen = np.zeros(4000 * 3, bool)
     chosen[pick.rows] = True
     assert chosen.mean() == pytest.approx(0.5, abs=0.02)
@@ -95,8 +95,11 @@ def test_channels_are_chosen_and_drawn_separately():
 
 def test_permuting_the_keys_permutes_the_draws():
     order = np.random.default_rng(0).permutation(200)
-    straight = draw_picks(AugmentSettings(), KEYS[:200], SHAPE, UNIT)
-    shuffled = draw_picks(AugmentSettings(), KEYS[:200][order], SHAPE, UNIT)
+    straight, shuffled = (
+        draw_picks(AugmentSettings(), keys, SHAPE)
+        | {"warp": draw_warps(AugmentSettings(), keys, SHAPE[1:], UNIT)}
+        for keys in (KEYS[:200], KEYS[:200][order])
+    )
     assert set(straight) == set(shuffled)
     for name, pick in shuffled.items():
         original = order[pick.rows]
@@ -106,27 +109,15 @@ def test_permuting_the_keys_permutes_the_draws():
 
 
 def test_no_strength_draws_nothing():
-    assert draw_picks(AugmentSettings(strength=0), KEYS, SHAPE, UNIT) == {}
+    assert draw_picks(AugmentSettings(strength=0), KEYS, SHAPE) == {}
+    assert len(draw_warps(AugmentSettings(strength=0), KEYS, SHAPE[1:], UNIT).rows) == 0
 
 
 def test_mirror_axes_limit_the_flips_and_are_checked():
-    picks = draw_picks(AugmentSettings(mirror_axes=(1,)), KEYS[:100], SHAPE, UNIT)
+    picks = draw_picks(AugmentSettings(mirror_axes=(1,)), KEYS[:100], SHAPE)
     assert {name for name in picks if name.startswith("mirror")} == {"mirror_1"}
     with pytest.raises(ConfigError, match=r"expected mirror_axes among 0 to 1, got \[2\]"):
-        draw_picks(AugmentSettings(mirror_axes=(2,)), KEYS[:4], (1, 8, 8), (1, 1))
-
-
-@pytest.mark.parametrize("num_values", [3, 4])
-def test_one_buffer_carries_indices_and_strengths_unharmed(num_values):
-    picks = {
-        "warp": Pick(np.array([2]), np.full((1, 2, 2), 1 / 3, np.float32)),
-        "gamma": Pick(np.arange(num_values), np.linspace(0.7, 1.5, num_values, dtype=np.float32)),
-    }
-    moved = move_together(picks, torch.device("cpu"))
-    for name, pick in picks.items():
-        np.testing.assert_array_equal(moved[name][0].numpy(), pick.rows)
-        np.testing.assert_array_equal(moved[name][1].numpy(), pick.strength)
-    assert move_together({}, torch.device("cpu")) == {}
+        draw_picks(AugmentSettings(mirror_axes=(2,)), KEYS[:4], (1, 8, 8))
 
 
 def test_noise_seeds_differ_between_samples_and_channels():
