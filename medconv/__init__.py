@@ -10,7 +10,7 @@ The house, from the roof down; a room imports only strictly lower storeys::
     4  blocks    | planning     │ right tower: files and geometry
     3  attention | io           │ the towers never import each other
     2  ops | losses | metrics   ┘
-    1  ndim, catalogue   0  types, errors
+    1  kernels, ndim, catalogue   0  types, errors
 
 Importing this package loads neither torch nor lightning; the names below are fetched at first use.
 """

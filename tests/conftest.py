@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("WANDB_MODE", "disabled")
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel is defined
 
 # The same examples on every machine and no time limit an example: a busy machine must not fail a law.
 hypothesis.settings.register_profile("medconv", deadline=None, derandomize=True, database=None)

@@ -13,8 +13,11 @@ from medconv.errors import UnknownNameError
 
 ActivationName = Literal["leaky_relu", "relu", "elu", "silu", "gelu", "none"]
 
+SLOPES = {"leaky_relu": 0.01, "relu": 0.0, "none": 1.0}
+"""Nonlinearities that multiply what is negative by a constant."""
+
 _IN_PLACE: dict[str, Callable[..., nn.Module]] = {
-    "leaky_relu": partial(nn.LeakyReLU, 0.01),
+    "leaky_relu": partial(nn.LeakyReLU, SLOPES["leaky_relu"]),
     "relu": nn.ReLU,
     "elu": nn.ELU,
     "silu": nn.SiLU,

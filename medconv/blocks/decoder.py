@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from medconv.blocks.sampling import Upsample
 from medconv.blocks.stage import Stage
+from medconv.kernels import concatenate
 
 
 class Decoder(nn.Module):
@@ -38,6 +38,6 @@ class Decoder(nn.Module):
         for upsample, block, skip, guide in zip(
             reversed(self.upsamples), reversed(self.blocks), features[-2::-1], guides[-2::-1], strict=True
         ):
-            x = block(torch.cat((skip, upsample(x, skip.shape[2:])), dim=1), guide)
+            x = block(concatenate((skip, upsample(x, skip.shape[2:]))), guide)
             decoded.append(x)
         return decoded[::-1]

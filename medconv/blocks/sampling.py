@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from medconv.blocks.pointwise import he_init, pointwise_conv
 from medconv.catalogue import did_you_mean
 from medconv.errors import ShapeError, UnknownNameError
-from medconv.ndim import AVG_POOL, CONV_TRANSPOSE_MODULE, LINEAR_MODE, MAX_POOL, to_tuple
+from medconv.kernels import max_pool, upsample_linear
+from medconv.ndim import AVG_POOL, CONV_TRANSPOSE_MODULE, to_tuple
 from medconv.types import IntOrInts
 
 PoolName = Literal["max", "average"]
@@ -50,8 +51,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x``."""
-        pool = MAX_POOL if self.kind == "max" else AVG_POOL
-        return pool[len(self.stride)](x, self.stride)
+        return max_pool(x, self.stride) if self.kind == "max" else AVG_POOL[len(self.stride)](x, self.stride)
 
     def extra_repr(self) -> str:
         """Kind and stride."""
@@ -64,7 +64,8 @@ class Upsample(nn.Module):
     ``"linear"`` and ``"nearest"`` mix channels by a 1×1 convolution and then interpolate: in this order it is
     ``prod(stride)`` times cheaper and, since interpolation weights sum to one, the same. Both commute with
     every rotation and reflection. ``"transpose"`` is nnU-Net's transposed convolution with kernel = stride;
-    its free weights do not commute. On a GPU the backward pass of ``"linear"`` is not bitwise repeatable.
+    its free weights do not commute. On a GPU the backward pass of ``"linear"`` is bitwise repeatable in
+    channels-last layout only.
 
     Args:
         spatial_dims: 2 or 3.
@@ -100,18 +101,19 @@ class Upsample(nn.Module):
             he_init(self.conv, fan_in=in_channels)  # kernel = stride: each voxel gets one tap
         else:
             self.conv = pointwise_conv(spatial_dims, in_channels, out_channels)
-        self.mode = {"linear": LINEAR_MODE[spatial_dims], "nearest": "nearest"}.get(kind)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Bring ``x`` to spatial shape ``size``."""
         x = self.conv(x)
         if x.shape[2:] == tuple(size):
             return x
-        if self.mode is None:
+        if self.kind == "transpose":
             raise ShapeError(
                 f"expected a grid {self.stride} times the coarse one, {tuple(x.shape[2:])}; got {tuple(size)}"
             )
-        return F.interpolate(x, size=tuple(size), mode=self.mode)
+        if self.kind == "linear":
+            return upsample_linear(x, size)
+        return F.interpolate(x, size=tuple(size), mode="nearest")
 
     def extra_repr(self) -> str:
         """Kind and stride."""

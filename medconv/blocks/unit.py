@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from medconv.attention import AttentionFactory
-from medconv.blocks.activation import build_activation
-from medconv.blocks.normalisation import build_norm, cancels_bias
+from medconv.blocks.normalisation import build_norm_act, cancels_bias
 from medconv.errors import ConfigError
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
@@ -81,9 +80,7 @@ class ConvUnit(nn.Module):
             bias=not cancels_bias(norm),
             spacing_mm=spacing_mm,
         )
-        self.norm = build_norm(norm, spatial_dims, out_channels)
-        # the norm's output belongs to this unit alone; the convolution's may be needed for its own gradient
-        self.activation = build_activation(activation, inplace=norm != "none")
+        self.norm, self.activation = build_norm_act(norm, activation, spatial_dims, out_channels)
         self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
         self.dropout = _DROPOUT[spatial_dims](dropout) if dropout else nn.Identity()
 

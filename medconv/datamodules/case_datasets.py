@@ -15,7 +15,7 @@ from medconv.io import Case
 from medconv.planning import Plan
 from medconv.transforms.augment_draw import Pick, draw_warps
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
-from medconv.transforms.crop import cut, draw_start
+from medconv.transforms.crop import Locations, cut, draw_start
 from medconv.transforms.patch_sampling import sample_turned_patch
 
 
@@ -40,19 +40,18 @@ class PatchDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
         """``image (C, *P)`` float32, ``label (1, *P)``, ``key``."""
         case, size = self.cache.open(self.cases[sample.case]), self.plan.patch_size
-        start, turned = self.draw_start(sample), self.draw_warps([sample.key]).strength
+        start = self.draw_start(sample, case.image.shape[1:], case.locations)
+        turned = self.draw_warps([sample.key]).strength
         if len(turned):
             image, label = sample_turned_patch(case.image, case.label, start, size, turned[0])
         else:
             image, label = (torch.from_numpy(cut(array, start, size)) for array in (case.image, case.label))
         return {"image": image, "label": label, "key": sample.key}
 
-    def draw_start(self, sample: Sample) -> list[int]:
-        """First voxel of a sample's window."""
-        case = self.cache.open(self.cases[sample.case])
-        locations = case.locations if sample.on_foreground else None
+    def draw_start(self, sample: Sample, shape: Sequence[int], locations: Locations) -> list[int]:
+        """First voxel of a sample's window in its case, which has this shape and these foreground voxels."""
         rng = np.random.default_rng(sample.key)
-        return draw_start(case.image.shape[1:], self.plan.patch_size, rng, locations)
+        return draw_start(shape, self.plan.patch_size, rng, locations if sample.on_foreground else None)
 
     def draw_warps(self, keys: Sequence[int]) -> Pick:
         """Which of some samples are turned and zoomed, and how."""

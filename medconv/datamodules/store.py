@@ -59,6 +59,10 @@ class StoreLoader:
         self.dataset, self.sampler, self.batch_size = dataset, sampler, batch_size
         self.augment, self.device = augment, device
         prepared = [dataset.cache.open(case) for case in dataset.cases]
+        # copies: an open map of each of thousands of files would be more than a process may have
+        self._places = [
+            (c.image.shape[1:], {k: np.array(v) for k, v in c.locations.items()}) for c in prepared
+        ]
         self.volumes = PackedVolumes.of([c.image for c in prepared], [c.label for c in prepared], device)
         patch_voxels = prod(dataset.plan.patch_size) * batch_size
         self.batches_at_once = 1 if device.type == "cpu" else max(1, _VOXELS_AT_ONCE // patch_voxels)
@@ -89,7 +93,7 @@ class StoreLoader:
         warps = self.dataset.draw_warps(keys)
         arrays = {
             "cases": np.array([sample.case for sample in samples]),
-            "starts": np.array([self.dataset.draw_start(sample) for sample in samples]),
+            "starts": np.array([self.dataset.draw_start(s, *self._places[s.case]) for s in samples]),
             "rows": warps.rows,
             "matrices": warps.strength,
         }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,11 @@ from medconv.inference.tta import mirror_average
 from medconv.inference.volumes import spacing_note, to_volume
 from medconv.inference.window import sliding_window
 from medconv.io import Volume
+from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
+
+M = TypeVar("M", Tensor, nn.Module)
 
 CPU = torch.device("cpu")
 
@@ -90,8 +93,10 @@ class Predictor:
         self.mirrored_axes = (
             mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
         )
+        # the layout that the quick kernels for GPUs want
+        self._is_channels_last = HAS_TRITON and self.device.type == "cuda"
         self._members = [
-            (network.eval().to(self.device), plan.patch_size)
+            (self._arranged(network.eval().to(self.device)), plan.patch_size)
             for network, plan in zip(networks, plans, strict=True)
         ]
         self._preprocessor = Preprocessor(self.plan)
@@ -217,4 +222,7 @@ class Predictor:
 
     def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:
         with mixed_precision(self.dtype, self.device):
-            return mirror_average(network, patches, self.mirrored_axes)
+            return mirror_average(network, self._arranged(patches), self.mirrored_axes)
+
+    def _arranged(self, value: M) -> M:
+        return to_channels_last(value) if self._is_channels_last else value

@@ -68,7 +68,7 @@ class DeepSupervisionLoss(nn.Module):
                 f"{tuple(target.shape[2:])}; got {sizes or 'an empty list'}"
             )
         terms = [
-            weight * self.loss(output, coarser_labels(target, output.shape[2:]))
+            weight * self.loss(output, coarser_labels(target, output.shape[2:], output.shape[1]))
             if weight
             else _keep_in_graph(output)
             for weight, output in zip(self.weights(len(outputs)), outputs, strict=True)
@@ -80,18 +80,26 @@ class DeepSupervisionLoss(nn.Module):
         return f"drop_lowest={self.drop_lowest}"
 
 
-def coarser_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+def coarser_labels(labels: Tensor, size: Sequence[int], num_classes: int) -> Tensor:
     """Labels on a coarser grid: the commonest value of each cell, the smaller one of two equally common.
 
     Sampling one voxel of an even cell would take the same corner everywhere, half a fine voxel off the centre: a
     shift that pooling and linear upsampling cannot follow, and a symmetric network not even learn. The commonest
     value commutes with every rotation and reflection. Where sizes do not divide, ``sample_nearest`` stands in.
 
+    Args:
+        labels: Integers below ``num_classes``.
+        size: Spatial size of the result.
+        num_classes: ``K``.
+
     Shape:
         - ``labels`` ``(B, 1, *S)``; output ``(B, 1, *size)``.
 
+    Cost:
+        One comparison and one sum over the labels for each class.
+
     Example:
-        >>> coarser_labels(torch.tensor([[[[0, 1, 2, 2], [1, 1, 0, 2]]]]), (1, 2))
+        >>> coarser_labels(torch.tensor([[[[0, 1, 2, 2], [1, 1, 0, 2]]]]), (1, 2), 3)
         tensor([[[[1, 2]]]])
     """
     ratios = [old // new for new, old in zip(size, labels.shape[2:], strict=True)]
@@ -99,11 +107,15 @@ def coarser_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
         return sample_nearest(labels, size)
     if all(ratio == 1 for ratio in ratios):
         return labels
-    dims = len(ratios)
     cells = labels.reshape(*labels.shape[:2], *(n for pair in zip(size, ratios, strict=True) for n in pair))
-    within = range(3, 3 + 2 * dims, 2)
-    cells = cells.permute(0, 1, *range(2, 2 + 2 * dims, 2), *within).flatten(-dims)
-    return cells.mode(dim=-1).values
+    within = tuple(range(3, 3 + 2 * len(ratios), 2))
+    most = (cells == 0).sum(within, dtype=torch.int32)
+    commonest = torch.zeros_like(most, dtype=labels.dtype)
+    for k in range(1, num_classes):
+        number = (cells == k).sum(within, dtype=torch.int32)
+        commonest = torch.where(number > most, k, commonest)
+        most = torch.maximum(number, most)
+    return commonest
 
 
 def sample_nearest(labels: Tensor, size: Sequence[int]) -> Tensor:

@@ -167,7 +167,7 @@ def _(layer: Downsample, size: tuple[int, ...]) -> Held:
 @symmetry_of.register
 def _(layer: Upsample, size: tuple[int, ...]) -> Held:
     # interpolation has nothing of its own along an axis: the sizes of the skip decide
-    return Held(full_group(len(size))) if layer.mode else symmetry_of(layer.conv, size)
+    return Held(full_group(len(size))) if layer.kind != "transpose" else symmetry_of(layer.conv, size)
 
 
 @symmetry_of.register

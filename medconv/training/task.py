@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import torch
@@ -14,6 +14,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.inference import mirror_average, mirror_axes, pack, sliding_window
+from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
 from medconv.metrics import SegmentationTable
 from medconv.models import SegmentationModel
@@ -48,7 +49,9 @@ class SegmentationTask(pl.LightningModule):
             epochs never does. Axes on which labels have sides are left out.
         compile: Whether the network is compiled on a GPU before training.
         cuda_graph: Whether training steps on a GPU are recorded once and replayed (see ``GraphedStep``): the same
-            numbers, sooner. Without effect, and with a warning, on a CPU and with float16.
+            numbers, sooner. ``"auto"``: wherever that works, which is not with float16.
+        channels_last: Whether maps on a GPU have the channels of a voxel side by side, as tensor cores want them:
+            the same numbers up to rounding, sooner. ``"auto"``: where Triton is there to run the norms so.
 
     Raises:
         ConfigError: A setting outside its range.
@@ -78,7 +81,8 @@ class SegmentationTask(pl.LightningModule):
         tile_batch: int = 4,
         mirror: bool = False,
         compile: bool = False,  # noqa: A002 - the word that PyTorch users type
-        cuda_graph: bool = False,
+        cuda_graph: bool | Literal["auto"] = "auto",
+        channels_last: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         if lr <= 0 or not 0 <= momentum < 1 or not 0 <= warmup < 1 or weight_decay < 0:
@@ -91,7 +95,8 @@ class SegmentationTask(pl.LightningModule):
         self.optimizer_settings = (optimizer, lr, weight_decay, momentum)
         self.schedule, self.warmup = schedule, warmup
         self.overlap, self.tile_batch, self.mirror = overlap, tile_batch, mirror
-        self.compile_network, self.cuda_graph = compile, cuda_graph
+        self.compile_network, self.cuda_graph, self.channels_last = compile, cuda_graph, channels_last
+        self._is_channels_last = False
         self._graphed: GraphedStep | None = None
         self._progress = 0.0
         self.config = {}
@@ -104,7 +109,7 @@ class SegmentationTask(pl.LightningModule):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Logits ``(B, K, *S)``; in training with deep supervision, a list, full resolution first."""
-        return self.network(x)
+        return self.network(to_channels_last(x) if self._is_channels_last else x)
 
     # --- preparation -------------------------------------------------------------------------------
 
@@ -113,7 +118,13 @@ class SegmentationTask(pl.LightningModule):
         self.plan = self.trainer.datamodule.plan  # type: ignore[attr-defined]
         self.preprocessor = Preprocessor(self.plan)
         require_fit(self.network, self.plan)
-        if self.compile_network and stage == "fit" and self.trainer.strategy.root_device.type == "cuda":
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        self._is_channels_last = on_gpu and (
+            HAS_TRITON if self.channels_last == "auto" else self.channels_last
+        )
+        if self._is_channels_last:
+            to_channels_last(self.network)
+        if self.compile_network and stage == "fit" and on_gpu:
             self.network.compile()
         if self.cuda_graph and stage == "fit":
             self.cuda_graph = self._can_record()
@@ -180,7 +191,7 @@ class SegmentationTask(pl.LightningModule):
             reason = "it needs a GPU"
         elif self.trainer.precision == "16-mixed":
             reason = "float16 gradients would underflow; use bf16-mixed"
-        if reason:
+        if reason and self.cuda_graph is True:
             warnings.warn(f"model.cuda_graph has no effect: {reason}", stacklevel=2)
         return reason is None
 
@@ -230,7 +241,7 @@ class SegmentationTask(pl.LightningModule):
 
         def window(x: Tensor) -> Tensor:
             return sliding_window(
-                self.network, x, self.plan.patch_size, overlap=self.overlap, batch_size=self.tile_batch
+                self, x, self.plan.patch_size, overlap=self.overlap, batch_size=self.tile_batch
             )
 
         if not mirror:

@@ -27,15 +27,15 @@ def test_sampling_equals_nearest_exact_interpolation(new: int, old: int) -> None
 @pytest.mark.parametrize("flip", [(2,), (3,), (2, 3, 4)])
 def test_coarser_labels_commute_with_reflections(flip: tuple[int, ...]) -> None:
     labels = torch.randint(0, 3, (2, 1, 8, 6, 4), generator=torch.Generator().manual_seed(1))
-    coarse = coarser_labels(labels, (4, 3, 4))
-    assert torch.equal(coarser_labels(labels.flip(flip), (4, 3, 4)), coarse.flip(flip))
+    coarse = coarser_labels(labels, (4, 3, 4), 3)
+    assert torch.equal(coarser_labels(labels.flip(flip), (4, 3, 4), 3), coarse.flip(flip))
 
 
 def test_a_coarser_label_is_the_commonest_of_its_cell() -> None:
     labels = torch.randint(
         0, 3, (2, 1, 8, 6, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
     )
-    coarse = coarser_labels(labels, (4, 3, 2))
+    coarse = coarser_labels(labels, (4, 3, 2), 3)
     for b, i, j, k in torch.cartesian_prod(torch.arange(2), *[torch.arange(n) for n in (4, 3, 2)]).tolist():
         cell = labels[b, 0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, 2 * k : 2 * k + 2]
         assert coarse[b, 0, i, j, k] == torch.bincount(cell.flatten(), minlength=3).argmax()
@@ -43,13 +43,13 @@ def test_a_coarser_label_is_the_commonest_of_its_cell() -> None:
 
 def test_sizes_that_do_not_divide_are_sampled() -> None:
     labels = torch.arange(7).view(1, 1, 7, 1)
-    assert torch.equal(coarser_labels(labels, (5, 1)), sample_nearest(labels, (5, 1)))
+    assert torch.equal(coarser_labels(labels, (5, 1), 7), sample_nearest(labels, (5, 1)))
 
 
 def test_it_is_the_weighted_mean_over_the_outputs() -> None:
     outputs, target = draw()
     part = DiceCrossEntropyLoss()
-    small = [coarser_labels(target, o.shape[2:]) for o in outputs]
+    small = [coarser_labels(target, o.shape[2:], o.shape[1]) for o in outputs]
     values = [part(o, t) for o, t in zip(outputs, small, strict=True)]
     expected = sum(w * v for w, v in zip((8 / 15, 4 / 15, 2 / 15, 1 / 15), values, strict=True))
     torch.testing.assert_close(DeepSupervisionLoss(part)(outputs, target), torch.as_tensor(expected))
