@@ -15,7 +15,13 @@ ScheduleName = Literal["poly", "cosine", "constant"]
 
 
 def build_optimizer(
-    network: nn.Module, name: OptimizerName, lr: float, weight_decay: float, momentum: float
+    network: nn.Module,
+    name: OptimizerName,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    *,
+    fused: bool = False,
 ) -> Optimizer:
     """The optimiser over all trainable weights; norms, biases and scalars are not decayed.
 
@@ -25,6 +31,7 @@ def build_optimizer(
         lr: Peak learning rate.
         weight_decay: Decay of kernels; parameters with one axis or none are exempt.
         momentum: Momentum of SGD, or the first beta of AdamW.
+        fused: Update all weights in a few kernels on a GPU, without asking it for a number.
 
     Raises:
         ConfigError: The network has nothing to train.
@@ -38,8 +45,8 @@ def build_optimizer(
     ]
     groups = [g for g in groups if g["params"]]
     if name == "sgd":
-        return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
-    return AdamW(groups, lr=lr, betas=(momentum, 0.999))
+        return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
 
 
 def learning_rate_factor(progress: float, schedule: ScheduleName, warmup: float = 0.0) -> float:

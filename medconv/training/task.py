@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -19,8 +18,9 @@ from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
 from medconv.metrics import SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
-from medconv.training.graphed_step import GraphedStep
+from medconv.training.log_steps import logs_now
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+from medconv.training.recorded_loss import RecordedLoss
 from medconv.training.sharing import gather_rows
 from medconv.transforms import Preprocessor
 
@@ -95,10 +95,12 @@ class SegmentationTask(pl.LightningModule):
         self.optimizer_settings = (optimizer, lr, weight_decay, momentum)
         self.schedule, self.warmup = schedule, warmup
         self.overlap, self.tile_batch, self.mirror = overlap, tile_batch, mirror
-        self.compile_network, self.cuda_graph, self.channels_last = compile, cuda_graph, channels_last
+        self.compile_network, self.channels_last = compile, channels_last
         self._is_channels_last = False
-        self._graphed: GraphedStep | None = None
+        self._recorded = RecordedLoss(self._eager_loss, network, cuda_graph)
+        self._is_fused = False
         self._progress = 0.0
+        self._losses: list[Tensor] = []
         self.config = {}
         self.data_config: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
@@ -126,12 +128,26 @@ class SegmentationTask(pl.LightningModule):
             to_channels_last(self.network)
         if self.compile_network and stage == "fit" and on_gpu:
             self.network.compile()
-        if self.cuda_graph and stage == "fit":
-            self.cuda_graph = self._can_record()
+        if stage == "fit":
+            self._recorded.prepare(on_gpu=on_gpu, precision=str(self.trainer.precision))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; the learning rate is set before each step from the progress of the run."""
-        return build_optimizer(self.network, *self.optimizer_settings)
+        # with float16 the gradient scaler unscales before clipping, which a fused optimiser does not let it
+        self._is_fused = self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        return build_optimizer(self.network, *self.optimizer_settings, fused=self._is_fused)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as ``trainer.gradient_clip_val`` says; Lightning itself refuses to where the optimiser is fused."""
+        if self._is_fused and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     # --- training ----------------------------------------------------------------------------------
 
@@ -156,48 +172,31 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
-        del batch, batch_idx
+        del batch
         progress = self._shared_progress()
         lr = self.optimizer_settings[1] * learning_rate_factor(progress, self.schedule, self.warmup)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
-        self.log("lr", lr, on_step=True, on_epoch=False)
+        if logs_now(self.trainer, batch_idx):
+            self.log("lr", lr, on_step=True, on_epoch=False)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch of patches."""
-        del batch_idx
-        loss = self._loss_of(batch["image"], batch["label"])
-        self.train_loss.update(loss.detach())
-        self.log("train/loss_step", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
+        loss = self._recorded(batch["image"], batch["label"])
+        self._losses.append(loss.detach())
+        if logs_now(self.trainer, batch_idx):
+            self.log("train/loss_step", loss.detach(), prog_bar=True, on_step=True, on_epoch=False)
+        if logs_now(self.trainer, batch_idx) or self.trainer.is_last_batch:
+            self.train_loss.update(torch.stack(self._losses))
+            self._losses = []
         return loss
-
-    def _loss_of(self, image: Tensor, label: Tensor) -> Tensor:
-        if self.cuda_graph and self._graphed is None:
-            try:
-                self._graphed = GraphedStep(self._eager_loss, self.network, image, label)
-            except RuntimeError as error:
-                self.cuda_graph = False
-                warnings.warn(f"training goes on without a CUDA graph: {error}", stacklevel=2)
-        if self._graphed is not None and self._graphed.fits(image, label):
-            return self._graphed(image, label)
-        return self._eager_loss(image, label)
 
     def _eager_loss(self, image: Tensor, label: Tensor) -> Tensor:
         return self.loss(self(image), label)
 
-    def _can_record(self) -> bool:
-        reason = None
-        if self.trainer.strategy.root_device.type != "cuda":
-            reason = "it needs a GPU"
-        elif self.trainer.precision == "16-mixed":
-            reason = "float16 gradients would underflow; use bf16-mixed"
-        if reason and self.cuda_graph is True:
-            warnings.warn(f"model.cuda_graph has no effect: {reason}", stacklevel=2)
-        return reason is None
-
     def on_fit_end(self) -> None:
         """Give the memory of the recorded step back."""
-        self._graphed = None
+        self._recorded.forget()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Have the last weights validated: those of the lowest learning rate are the ones to keep."""

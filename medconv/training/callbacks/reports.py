@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torchmetrics import Metric
 
+from medconv.training.log_steps import logs_now
+
 log = logging.getLogger("medconv")
 
 
@@ -32,10 +34,12 @@ class DataWait(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Add what has passed since the last batch ended."""
-        del trainer, batch, batch_idx
+        del batch
         if self._since is not None:
             self.waited_s += time.perf_counter() - self._since
             self._since = None
+        if not logs_now(trainer, batch_idx):
+            return
         pl_module.log("wait_s", self.waited_s, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
 
     def on_train_batch_end(
