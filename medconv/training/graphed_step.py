@@ -8,6 +8,7 @@ Source: NVIDIA, "CUDA Graphs", CUDA programming guide; PyTorch's ``torch.cuda.gr
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,9 +53,14 @@ class GraphedStep:
                 "cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False
             ):
                 loss = loss_of_batch(self._image, self._label)
-            return loss.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            return loss.detach(), [
+                _laid_out_as(p, g) for p, g in zip(self.parameters, gradients, strict=True)
+            ]
 
-        with torch.cuda.device(image.device):
+        with torch.cuda.device(image.device), warnings.catch_warnings():
+            # in distributed training these nodes exist already, on the stream that steps are replayed from later
+            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
@@ -84,6 +90,13 @@ class GraphedStep:
         self._graph.replay()
         loss: Tensor = _Recorded.apply(self._loss, self._gradients, *self.parameters)
         return loss
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """The gradient in the layout of its parameter, or distributed training would copy it at every step."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
 
 
 class _Recorded(torch.autograd.Function):
