@@ -6,7 +6,16 @@ that is gathered from anywhere and summarised under a stated policy for empty st
 
 from __future__ import annotations
 
+from medconv.metrics.bootstrap import Interval, bootstrap_interval
 from medconv.metrics.overlap import contingency, dice, dice_from, iou, iou_from
+from medconv.metrics.paired import (
+    PairedComparison,
+    compare_paired,
+    equivalence_p,
+    holm,
+    sign_flip_p,
+    signed_rank_p,
+)
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.summary import Empties, LabelSummary, Summary, summarise
 from medconv.metrics.surface import (
@@ -22,17 +31,25 @@ __all__ = [
     "CONVENTION",
     "CaseRow",
     "Empties",
+    "Interval",
     "LabelSummary",
+    "PairedComparison",
     "SegmentationTable",
     "Summary",
     "SurfaceDistances",
+    "bootstrap_interval",
+    "compare_paired",
     "contingency",
     "dice",
     "dice_from",
+    "equivalence_p",
     "hausdorff_mm",
+    "holm",
     "iou",
     "iou_from",
     "label_surface_distances",
+    "sign_flip_p",
+    "signed_rank_p",
     "summarise",
     "surface_distances",
 ]
