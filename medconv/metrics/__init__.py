@@ -6,7 +6,16 @@ that is gathered from anywhere and summarised under a stated policy for empty st
 
 from __future__ import annotations
 
-from medconv.metrics.overlap import contingency, dice, dice_from, iou, iou_from
+from medconv.metrics.case import measure_case
+from medconv.metrics.overlap import (
+    contingency,
+    dice,
+    dice_from,
+    iou,
+    iou_from,
+    precision_from,
+    sensitivity_from,
+)
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.summary import Empties, LabelSummary, Summary, summarise
 from medconv.metrics.surface import (
@@ -33,6 +42,9 @@ __all__ = [
     "iou",
     "iou_from",
     "label_surface_distances",
+    "measure_case",
+    "precision_from",
+    "sensitivity_from",
     "summarise",
     "surface_distances",
 ]
