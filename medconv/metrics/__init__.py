@@ -7,7 +7,16 @@ that is gathered from anywhere and summarised under a stated policy for empty st
 from __future__ import annotations
 
 from medconv.metrics.bootstrap import Interval, bootstrap_interval
-from medconv.metrics.overlap import contingency, dice, dice_from, iou, iou_from
+from medconv.metrics.case import measure_case
+from medconv.metrics.overlap import (
+    contingency,
+    dice,
+    dice_from,
+    iou,
+    iou_from,
+    precision_from,
+    sensitivity_from,
+)
 from medconv.metrics.paired import (
     PairedComparison,
     compare_paired,
@@ -48,6 +57,9 @@ __all__ = [
     "iou",
     "iou_from",
     "label_surface_distances",
+    "measure_case",
+    "precision_from",
+    "sensitivity_from",
     "sign_flip_p",
     "signed_rank_p",
     "summarise",

@@ -70,6 +70,26 @@ def iou_from(table: CountArray) -> FloatArray:
     return _ratio(overlap, table.sum(0) + table.sum(1) - overlap)
 
 
+def sensitivity_from(table: CountArray) -> FloatArray:
+    """Sensitivity (recall) of each class: ``TP / (TP + FN)``; nan where the reference lacks the class.
+
+    Example:
+        >>> sensitivity_from(np.array([[5, 1], [3, 1]])).round(3)
+        array([0.833, 0.25 ])
+    """
+    return _ratio(table.diagonal(), table.sum(1))
+
+
+def precision_from(table: CountArray) -> FloatArray:
+    """Precision of each class: ``TP / (TP + FP)``; nan where the prediction lacks the class.
+
+    Example:
+        >>> precision_from(np.array([[5, 1], [3, 1]]))
+        array([0.625, 0.5  ])
+    """
+    return _ratio(table.diagonal(), table.sum(0))
+
+
 def dice(pred: Any, ref: Any, num_classes: int) -> FloatArray:
     """Dice of each class, background first; nan where a class is in neither map. See ``contingency``.
 

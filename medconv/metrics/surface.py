@@ -75,6 +75,15 @@ class SurfaceDistances:
         """Average symmetric surface distance: the mean over the voxels of both surfaces."""
         return float(self._all_mm.mean()) if self._both_exist else self._without_partner(np.inf)
 
+    def masd_mm(self) -> float:
+        """Mean of the two directed mean distances; each surface weighs the same, however large it is.
+
+        Source: Metrics Reloaded, Nature Methods 2024.
+        """
+        if not self._both_exist:
+            return self._without_partner(np.inf)
+        return float((self.pred_to_ref_mm.mean() + self.ref_to_pred_mm.mean()) / 2)
+
     def within(self, tolerance_mm: float) -> float:
         """Share of both surfaces that lies within a tolerance of the other (normalised surface Dice), 0 to 1.
 

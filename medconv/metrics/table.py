@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from math import nan, prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from medconv.errors import ConfigError, DatasetError
-from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, diagonal_mm
-from medconv.metrics.overlap import CountArray, contingency, dice_from
+from medconv.errors import DatasetError
+from medconv.metrics.case import TOLERANCE_MM, foreground_names, label_tolerances, measure_case
 from medconv.metrics.rows import CaseRow, read_rows, write_rows
 from medconv.metrics.summary import Empties, Summary, summarise
-from medconv.metrics.surface import SurfaceDistances, label_surface_distances
-
-_MM3_PER_ML = 1000.0
 
 
 class SegmentationTable:
-    """Dice and Hausdorff distances of every case and structure, on each case's own grid.
+    """Overlap, volume and surface distances of every case and structure, on each case's own grid.
 
     Rows are plain values: gather them from any number of processes, ``merge`` them, and the summary is the
     same to the last digit as from one process, whatever the order and however often a sampler repeated a
@@ -30,14 +23,16 @@ class SegmentationTable:
     Args:
         label_names: Name of each label; 0 is background and is not measured.
         empties: See ``Summary.empties``.
+        tolerances_mm: Of the normalised surface Dice, as ``measure_case`` takes it.
 
     Raises:
-        ConfigError: There is no label other than background.
+        ConfigError: There is no label other than background, or a tolerance does not fit.
 
     Cost:
         One pass for the counts and one for all surfaces, whatever the number of labels.
 
     Example:
+        >>> import numpy as np
         >>> table = SegmentationTable({0: "background", 1: "head", 2: "tail"})
         >>> ref = np.zeros((8, 8, 8), np.uint8)
         >>> ref[2:4, 2:4, 2:4], ref[5:7, 5:7, 5:7] = 1, 2
@@ -50,13 +45,16 @@ class SegmentationTable:
         (0.5, 1, 17.146)
     """
 
-    def __init__(self, label_names: Mapping[int, str], empties: Empties = "diagonal") -> None:
-        self.label_names = {int(k): str(v) for k, v in sorted(label_names.items()) if int(k) != 0}
-        if not self.label_names:
-            raise ConfigError(
-                f"expected at least one label besides background (0) in label_names, got {dict(label_names)}"
-            )
+    def __init__(
+        self,
+        label_names: Mapping[int, str],
+        empties: Empties = "diagonal",
+        tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    ) -> None:
+        self.label_names = foreground_names(label_names)
+        label_tolerances(tolerances_mm, self.label_names)
         self.empties = empties
+        self.tolerances_mm = tolerances_mm
         self._rows: dict[tuple[str, int], CaseRow] = {}
 
     def __len__(self) -> int:
@@ -82,29 +80,7 @@ class SegmentationTable:
             GeometryError: The spacing does not fit.
             DatasetError: A map holds a label without a name, or the case came before with another result.
         """
-        pred, ref = as_label_maps(pred, ref)
-        spacing = as_spacing_mm(spacing_mm, pred.ndim)
-        table = self._count_pairs(case_id, pred, ref)
-        dice, ref_voxels, pred_voxels = dice_from(table), table.sum(1), table.sum(0)
-        distances = label_surface_distances(pred, ref, spacing)
-        voxel_ml = prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan
-        nowhere = SurfaceDistances(np.empty(0), np.empty(0))
-        self.merge(
-            CaseRow(
-                case_id=case_id,
-                label=label,
-                name=name,
-                dice=float(dice[label]),
-                hd_mm=distances.get(label, nowhere).hausdorff_mm(),
-                hd95_mm=distances.get(label, nowhere).hausdorff_mm(95),
-                ref_empty=not ref_voxels[label],
-                pred_empty=not pred_voxels[label],
-                ref_volume_ml=float(ref_voxels[label] * voxel_ml),
-                pred_volume_ml=float(pred_voxels[label] * voxel_ml),
-                diagonal_mm=diagonal_mm(pred.shape, spacing),
-            )
-            for label, name in self.label_names.items()
-        )
+        self.merge(measure_case(case_id, pred, ref, spacing_mm, self.label_names, self.tolerances_mm))
 
     def merge(self, rows: Iterable[CaseRow]) -> None:
         """Take over rows measured elsewhere; a row that is here already is checked and not counted twice.
@@ -163,22 +139,3 @@ class SegmentationTable:
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from None
         return table
-
-    def _count_pairs(self, case_id: str, pred: LabelMap, ref: LabelMap) -> CountArray:
-        """The contingency table, after a check that every label has a name."""
-        allowed, top = {0, *self.label_names}, max(self.label_names)
-        for side, labels in (("prediction", pred), ("reference", ref)):
-            if int(labels.min()) < 0 or int(labels.max()) > top:
-                raise _unnamed(case_id, side, set(np.unique(labels).tolist()) - allowed, allowed)
-        table = contingency(pred, ref, top + 1)
-        for side, voxels in (("prediction", table.sum(0)), ("reference", table.sum(1))):
-            if found := set(np.flatnonzero(voxels).tolist()) - allowed:
-                raise _unnamed(case_id, side, found, allowed)
-        return table
-
-
-def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:
-    return DatasetError(
-        f"case {case_id}: expected labels {sorted(allowed)} in the {side}, got also {sorted(found)}; "
-        "name them in label_names or map them to others"
-    )

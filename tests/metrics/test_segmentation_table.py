@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from medconv.errors import ConfigError, DatasetError, GeometryError, ShapeError
-from medconv.metrics import CaseRow, SegmentationTable, dice, hausdorff_mm
+from medconv.metrics import CaseRow, SegmentationTable, dice, hausdorff_mm, measure_case, surface_distances
 
 NAMES = {0: "background", 1: "head", 2: "tail", 5: "other"}
 LabelMap = npt.NDArray[np.uint8]
@@ -37,7 +37,10 @@ def measured(seeds: list[int]) -> SegmentationTable:
 
 
 def test_each_row_holds_what_the_functions_give() -> None:
-    table = measured(list(range(6)))
+    tolerances_mm = {1: 0.0, 2: 0.7, 5: 2.5}
+    table = SegmentationTable(NAMES, tolerances_mm=tolerances_mm)
+    for seed in range(6):
+        table.add(f"case_{seed:03}", *case(seed))
     assert len(table) == 18
     for row in table.rows:
         pred, ref, spacing_mm = case(int(row.case_id[-3:]))
@@ -48,12 +51,37 @@ def test_each_row_holds_what_the_functions_give() -> None:
             hausdorff_mm(*pair, spacing_mm, percentile=95),
         )
         np.testing.assert_array_equal((row.dice, row.hd_mm, row.hd95_mm), expected)
+        distances, tolerance_mm = surface_distances(*pair, spacing_mm), tolerances_mm[row.label]
+        np.testing.assert_array_equal(
+            (row.assd_mm, row.masd_mm, row.nsd, row.nsd_tolerance_mm),
+            (distances.assd_mm(), distances.masd_mm(), distances.within(tolerance_mm), tolerance_mm),
+        )
+        with np.errstate(invalid="ignore"):
+            both, p, r = np.float64((pair[0] & pair[1]).sum()), pair[0].sum(), pair[1].sum()
+            counted = (both / (p + r - both), both / r, both / p)
+        np.testing.assert_allclose((row.iou, row.sensitivity, row.precision), counted, rtol=1e-12)
+        assert row.volume_difference_ml == pytest.approx(row.pred_volume_ml - row.ref_volume_ml)
         assert (row.pred_empty, row.ref_empty) == (not pair[0].any(), not pair[1].any())
         assert row.ref_volume_ml == pytest.approx(pair[1].sum() * np.prod(spacing_mm) / 1000)
         assert row.pred_volume_ml == pytest.approx(pair[0].sum() * np.prod(spacing_mm) / 1000)
         corner = np.multiply(np.array(ref.shape) - 1, spacing_mm)
         assert row.diagonal_mm == pytest.approx(np.linalg.norm(corner))
         assert row.name == NAMES[row.label]
+
+
+def test_a_label_without_a_tolerance_has_no_nsd() -> None:
+    rows = measure_case("a", *case(0), NAMES, tolerances_mm={5: 0.5})
+    assert [r.label for r in rows if np.isnan(r.nsd_tolerance_mm)] == [1, 2]
+    assert all(np.isnan(r.nsd) for r in rows[:2])
+    assert rows[2].nsd_tolerance_mm == 0.5
+
+
+def test_tolerances_that_do_not_fit_are_refused() -> None:
+    for wrong in (-1, np.nan, np.inf, {1: -0.5}):
+        with pytest.raises(ConfigError, match=r"expected tolerances_mm of 0 mm or more, got \{1: "):
+            SegmentationTable({1: "organ"}, tolerances_mm=wrong)
+    with pytest.raises(ConfigError, match=r"tolerances_mm names labels \[0, 3\], which are not among"):
+        measure_case("a", *case(0), NAMES, tolerances_mm={0: 1, 3: 1})
 
 
 def test_rows_are_plain_values() -> None:
