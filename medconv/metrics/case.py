@@ -34,6 +34,8 @@ def measure_case(
     spacing_mm: Any,
     label_names: Mapping[int, str],
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    *,
+    surfaces: bool = True,
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
@@ -48,6 +50,7 @@ def measure_case(
         label_names: Name of each label; 0 is background and is not measured.
         tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
             none, and their ``nsd`` is nan).
+        surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
 
     Returns:
         One row a label, in the order of the numbers.
@@ -74,13 +77,13 @@ def measure_case(
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
     table = _count_pairs(case_id, pred, ref, names)
-    distances = label_surface_distances(pred, ref, spacing)
+    distances = label_surface_distances(pred, ref, spacing) if surfaces else {}
     nowhere = SurfaceDistances(np.empty(0), np.empty(0))
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
         | _distances(distances.get(label, nowhere), tolerance_mm[label])
-        | {"diagonal_mm": diagonal_mm(pred.shape, spacing)}
+        | {"diagonal_mm": diagonal_mm(pred.shape, spacing), "spacing_mm": spacing, "image_voxels": pred.size}
         for label in names
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
@@ -136,6 +139,9 @@ def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
     return {
         "ref_empty": not ref_voxels,
         "pred_empty": not pred_voxels,
+        "ref_voxels": ref_voxels,
+        "pred_voxels": pred_voxels,
+        "tp_voxels": int(table[label, label]),
         "ref_volume_ml": ref_voxels * voxel_ml,
         "pred_volume_ml": pred_voxels * voxel_ml,
         "volume_difference_ml": (pred_voxels - ref_voxels) * voxel_ml,

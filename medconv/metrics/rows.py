@@ -40,6 +40,11 @@ class CaseRow:
         masd_mm: Mean of the two directed mean distances.
         nsd: Share of both surfaces within ``nsd_tolerance_mm`` of the other, 0 to 1.
         nsd_tolerance_mm: Tolerance of ``nsd``; nan if the structure has none.
+        tp_voxels: Voxels of the structure on both sides; -1 where nobody counted, as all that follow.
+        ref_voxels: In the reference.
+        pred_voxels: In the prediction.
+        image_voxels: In the image.
+        spacing_mm: Voxel edge lengths of the image; empty where nobody noted them.
     """
 
     case_id: str
@@ -61,6 +66,11 @@ class CaseRow:
     masd_mm: float = nan
     nsd: float = nan
     nsd_tolerance_mm: float = nan
+    tp_voxels: int = -1
+    ref_voxels: int = -1
+    pred_voxels: int = -1
+    image_voxels: int = -1
+    spacing_mm: tuple[float, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -77,12 +87,19 @@ COLUMNS = tuple(field.name for field in fields(CaseRow))
 _NEEDED = tuple(field.name for field in fields(CaseRow) if field.default is MISSING)
 
 
-def write_rows(rows: Iterable[CaseRow], stream: TextIO) -> None:
-    """Write rows as CSV with a header; numbers in full, so that reading gives them back exactly."""
+def write_rows(rows: Iterable[CaseRow], stream: TextIO, *, has_header: bool = True) -> None:
+    """Write rows as CSV; numbers in full, so that reading gives them back exactly."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    if has_header:
+        writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([repr(v) if isinstance(v, float) else v for v in astuple(row)])
+        writer.writerow([_format(value) for value in astuple(row)])
+
+
+def _format(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return " ".join(map(repr, value))
+    return repr(value) if isinstance(value, float) else value
 
 
 def read_rows(stream: TextIO) -> Iterator[CaseRow]:
@@ -111,6 +128,8 @@ def _parse(name: str, text: str | None, line: int) -> Any:
     try:
         if kind == "bool":
             return {"True": True, "False": False}[str(text)]
+        if kind.startswith("tuple"):
+            return tuple(map(float, (text or "").split()))
         return {"str": str, "int": int, "float": float}[kind](text or "")
     except (KeyError, ValueError):
         raise DatasetError(f"line {line}, column {name}: expected {kind}, got {text!r}") from None

@@ -31,19 +31,25 @@ def test_what_is_written_is_read_back_to_the_last_bit() -> None:
 
 
 def test_columns_may_be_moved_and_added() -> None:
-    late = ",".join(map(str, reversed(range(10, 18))))
+    late = "0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
     header = "note," + ",".join(reversed(COLUMNS))
     stream = io.StringIO(f"{header}\nx,{late},1,2,3,False,True,6.5,7,0.5,organ,4,a\n")
     (row,) = read_rows(stream)
-    assert row == CaseRow("a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1, *map(float, range(10, 18)))
+    floats = map(float, range(10, 18))
+    expected = CaseRow(
+        "a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1, *floats, 18, 19, 20, 21, (0.5, 2.0)
+    )
+    assert row == expected
 
 
-def test_tables_of_earlier_versions_are_read_and_what_they_lack_is_nan() -> None:
+def test_tables_of_earlier_versions_are_read_and_what_they_lack_is_unknown() -> None:
     old = [name for name in COLUMNS if name in inspect_required()]
     stream = io.StringIO(",".join(old) + "\na,4,organ,0.5,7,6.5,True,False,3,2,1\n")
     (row,) = read_rows(stream)
     assert (row.case_id, row.hd95_mm, row.diagonal_mm) == ("a", 6.5, 1)
-    assert all(isnan(getattr(row, name)) for name in COLUMNS if name not in old)
+    lacking = [getattr(row, name) for name in COLUMNS if name not in old]
+    assert all(isnan(value) for value in lacking if isinstance(value, float))
+    assert [value for value in lacking if not isinstance(value, float)] == [-1, -1, -1, -1, ()]
 
 
 def inspect_required() -> set[str]:
