@@ -1,4 +1,4 @@
-"""`medconv evaluate`: masks against references, as a table and a summary."""
+"""`medconv evaluate`: masks against references, as a table, a summary and a report."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ Measure masks against references: Dice, surface distances in mm, volumes, case b
   medconv evaluate masks/ labels/ --regions '{tumour core: [1, 3], whole tumour: [1, 2, 3]}'
 
 Files are paired by name; CASE.nii, CASE.nii.gz and CASE_0000.nii.gz are one name. Cases that cannot be
-measured are listed, the others are done, and the exit code is 1. OUT holds table.csv (every case and
-structure), table.json (with conventions and summary) and summary.json in nnU-Net's shape.
+measured are listed, the others are done, and the exit code is 1. OUT holds report.html, table.csv (every case
+and structure), table.json (with conventions and summary) and summary.json in nnU-Net's shape.
 """
+
+
+_PICTURES = 8
+"""Cases of which the report shows pictures, the worst ones."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         print(format_summary(table.summary()))
         problems |= _emptiness(table)
         if options.output:
-            _write(Path(options.output), table, matching)
+            _write(Path(options.output), table, matching, problems)
     _tell(outcomes, problems, matching)
     return int(bool(problems) or table is None)
 
@@ -91,12 +95,16 @@ def _emptiness(table: CaseTable) -> dict[str, str]:
     return {}
 
 
-def _write(folder: Path, table: CaseTable, matching: Matching) -> None:
+def _write(folder: Path, table: CaseTable, matching: Matching, problems: Mapping[str, str]) -> None:
     from medconv.cli.table_files import write_tables
+    from medconv.reporting import draw_pairs, worst_first, write_report
 
     files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in matching.pairs}
     path = write_tables(table, folder, files)
-    print(f"\ntable   {path}", flush=True)
+    pairs = {pair.case_id: pair for pair in matching.pairs}
+    worst = [pairs[case] for case in worst_first(table)[:_PICTURES]]
+    report = write_report(table, folder / "report.html", draw_pairs(worst, table.label_names), problems)
+    print(f"\ntable   {path}\nreport  {report}", flush=True)
 
 
 def _tell(outcomes: Sequence[CaseOutcome], problems: Mapping[str, str], matching: Matching) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medconv.cli.table_files import write_tables
 from medconv.datamodules import SegmentationDataModule
-from medconv.reporting import format_summary
+from medconv.reporting import format_summary, write_report
 from medconv.training import SegmentationTask
 
 
@@ -22,11 +22,14 @@ def report_outcome(
     table = write_tables(result, folder)
     measured = set(result.case_ids)
     pictures = [p for p in sorted((folder / "overlays").glob("*.png")) if p.stem in measured]
+    drawn = {picture.stem: picture.read_bytes() for picture in pictures}
+    report = write_report(result, folder / "report.html", drawn, title=f"Segmentation report: {folder}")
     lines = [
         "",
         format_summary(result.summary()),
         "",
         f"table       {table}",
+        f"report      {report}",
         *(f"picture     {picture}" for picture in pictures),
         f"checkpoint  {checkpoint}",
         "",

@@ -54,6 +54,7 @@ def test_fit_leaves_everything_in_one_folder_and_nothing_elsewhere(fitted):
         "best.ckpt",
         "last.ckpt",
         "table.csv",
+        "report.html",
         "table.json",
         "summary.json",
         "config.yaml",
