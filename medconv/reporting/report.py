@@ -100,7 +100,7 @@ def _overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -
     entries = [entry for entry in summary.labels if entry.label in counted]
     missed, invented = sum(e.n_missed for e in entries), sum(e.n_false_positive for e in entries)
     cards.append(_card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
-    cards.append(_card("structures invented", str(invented), "where the reference has none"))
+    cards.append(_card("structures invented", str(invented), "not in the reference"))
     return (
         f'<dl class="cards">{"".join(cards)}</dl><p class="soft">Means over cases within each structure, then '
         "over structures. Brackets: 95 % intervals, percentile bootstrap over cases. NSD: share of both surfaces "
@@ -134,7 +134,7 @@ def _classes(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) ->
         counts = (entry.n, entry.n_missed, entry.n_false_positive, entry.n_both_empty)
         rows.append([entry.name, *cells, _value(entry.median_dice, "dice"), *map(str, counts)])
     first = ["mean of structures", *(_value(summary.class_first[n], n) for n in _HEADLINE), *[""] * 5]
-    second = ["mean of cases' means", *(_value(summary.case_first[n], n) for n in _HEADLINE), *[""] * 5]
+    second = ["mean of case means", *(_value(summary.case_first[n], n) for n in _HEADLINE), *[""] * 5]
     return _table(head, rows, "Each structure over all cases: mean and 95 % interval", foot=[first, second])
 
 

@@ -25,9 +25,9 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; 
 .alert { background: var(--badsheet); border-left: 4px solid var(--bad); padding: .5rem 1rem; margin: 1rem 0; }
 .bad { color: var(--bad); font-weight: 600; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; margin: .5rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; margin: .5rem 0; }
 caption { text-align: left; color: var(--soft); font-size: .875rem; padding: .25rem 0; }
-th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td.wrap { white-space: normal; min-width: 20rem; }
 tbody tr:hover { background: var(--card); } tfoot td, tfoot th { font-weight: 650; border-top: 2px solid var(--line); }
