@@ -12,9 +12,9 @@ from medconv.errors import ConfigError, DatasetError
 from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, diagonal_mm
 from medconv.metrics.overlap import (
     CountArray,
-    contingency,
     dice_from,
     iou_from,
+    label_runs,
     precision_from,
     sensitivity_from,
 )
@@ -155,15 +155,12 @@ def _distances(distances: SurfaceDistances, tolerance_mm: float) -> dict[str, An
 
 def _count_pairs(case_id: str, pred: LabelMap, ref: LabelMap, names: Mapping[int, str]) -> CountArray:
     """The contingency table, after a check that every label has a name."""
-    allowed, top = {0, *names}, max(names)
-    for side, labels in (("prediction", pred), ("reference", ref)):
-        if int(labels.min()) < 0 or int(labels.max()) > top:
-            raise _unnamed(case_id, side, set(np.unique(labels).tolist()) - allowed, allowed)
-    table = contingency(pred, ref, top + 1)
-    for side, voxels in (("prediction", table.sum(0)), ("reference", table.sum(1))):
-        if found := set(np.flatnonzero(voxels).tolist()) - allowed:
+    allowed = {0, *names}
+    runs = label_runs(pred, ref)
+    for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
+        if found := set(np.unique(labels).tolist()) - allowed:
             raise _unnamed(case_id, side, found, allowed)
-    return table
+    return runs.table(max(names) + 1)
 
 
 def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:
