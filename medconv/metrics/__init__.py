@@ -20,6 +20,7 @@ from medconv.metrics.rows import CaseRow
 from medconv.metrics.summary import Empties, LabelSummary, Summary, summarise
 from medconv.metrics.surface import (
     CONVENTION,
+    SurfaceConvention,
     SurfaceDistances,
     hausdorff_mm,
     label_surface_distances,
@@ -34,6 +35,7 @@ __all__ = [
     "LabelSummary",
     "SegmentationTable",
     "Summary",
+    "SurfaceConvention",
     "SurfaceDistances",
     "contingency",
     "dice",

@@ -1,11 +1,12 @@
 """Where the surface of each label runs: the voxels that share a face with another label.
 
 The outside of the image counts as another label, so a structure cut off by the field of view has a surface
-there.
+there, unless asked otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from medconv.metrics.grid import LabelMap
 from medconv.types import FloatArray
 
 IntArray = npt.NDArray[np.intp]
+Box = tuple[slice | int, ...]
 
 _CHUNK_VOXELS = 1 << 19
 """Voxels compared at a time, so that a map and its neighbours stay in the cache."""
@@ -70,12 +72,16 @@ class Boundary:
         return Boundary(self.shape, self.margin, points, labels, flat)
 
 
-def find_boundary(labels: LabelMap, margin: tuple[int, ...]) -> Boundary:
+def find_boundary(
+    labels: LabelMap, margin: tuple[int, ...], cut: Sequence[tuple[bool, bool]] = ()
+) -> Boundary:
     """Find the boundary of every label other than 0.
 
     Args:
         labels: Unsigned integer map ``(*S)``.
         margin: Zeros to put around it along each axis; at least 1.
+        cut: For each axis, whether the map goes on beyond its low and its high end as it ends there, so that
+            the end is no boundary. Nothing lies beyond any end if it is not given.
 
     Cost:
         Reads and writes each voxel once; all comparisons happen within the processor's cache.
@@ -87,13 +93,30 @@ def find_boundary(labels: LabelMap, margin: tuple[int, ...]) -> Boundary:
     shape = tuple(n + 2 * m for n, m in zip(labels.shape, margin, strict=True))
     padded = np.zeros(shape, labels.dtype)
     padded[tuple(slice(m, m + n) for n, m in zip(labels.shape, margin, strict=True))] = labels
+    beyond = list(_beyond(shape, margin, cut))
+    for outside, last in beyond:
+        padded[outside] = padded[last]
     flat = padded.reshape(-1)
     rim = margin[0] * int(steps(shape)[0])
     per_word = max(1, 8 // labels.itemsize)
     kept = np.zeros(-(-flat.size // per_word) * per_word, labels.dtype)
     _keep_boundary(flat, rim, steps(shape).tolist(), kept)
+    for outside, _ in beyond:
+        kept[: flat.size].reshape(shape)[outside] = 0
     points = _nonzero(kept, per_word)
     return Boundary(shape, margin, points, kept[points], kept[: flat.size])
+
+
+def _beyond(
+    shape: tuple[int, ...], margin: tuple[int, ...], cut: Sequence[tuple[bool, bool]]
+) -> Iterator[tuple[Box, Box]]:
+    """The layer next to each cut end, and the last layer before it."""
+    for axis, ends in enumerate(cut):
+        low, high = margin[axis], shape[axis] - margin[axis] - 1
+        places = (low - 1, low), (high + 1, high)
+        for place in (places[i] for i in (0, 1) if ends[i]):
+            outside, last = ((slice(None),) * axis + (p,) for p in place)
+            yield outside, last
 
 
 def _keep_boundary(flat: LabelMap, rim: int, shifts: list[int], kept: LabelMap) -> None:

@@ -19,12 +19,13 @@ from medconv.metrics.overlap import (
     sensitivity_from,
 )
 from medconv.metrics.rows import CaseRow
-from medconv.metrics.surface import SurfaceDistances, label_surface_distances
+from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, label_surface_distances
 
 TOLERANCE_MM = 1.0
 """Tolerance of the normalised surface Dice where none is given."""
 
 _MM3_PER_ML = 1000.0
+_DEFAULT = SurfaceConvention()
 
 
 def measure_case(
@@ -34,6 +35,7 @@ def measure_case(
     spacing_mm: Any,
     label_names: Mapping[int, str],
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    convention: SurfaceConvention = _DEFAULT,
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
@@ -48,6 +50,7 @@ def measure_case(
         label_names: Name of each label; 0 is background and is not measured.
         tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
             none, and their ``nsd`` is nan).
+        convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
 
     Returns:
         One row a label, in the order of the numbers.
@@ -74,12 +77,12 @@ def measure_case(
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
     table = _count_pairs(case_id, pred, ref, names)
-    distances = label_surface_distances(pred, ref, spacing)
+    distances = label_surface_distances(pred, ref, spacing, convention)
     nowhere = SurfaceDistances(np.empty(0), np.empty(0))
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
-        | _distances(distances.get(label, nowhere), tolerance_mm[label])
+        | _distances(distances.get(label, nowhere), tolerance_mm[label], convention)
         | {"diagonal_mm": diagonal_mm(pred.shape, spacing)}
         for label in names
     }
@@ -142,10 +145,12 @@ def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
     }
 
 
-def _distances(distances: SurfaceDistances, tolerance_mm: float) -> dict[str, Any]:
+def _distances(
+    distances: SurfaceDistances, tolerance_mm: float, convention: SurfaceConvention
+) -> dict[str, Any]:
     return {
         "hd_mm": distances.hausdorff_mm(),
-        "hd95_mm": distances.hausdorff_mm(95),
+        "hd95_mm": distances.hausdorff_mm(95, convention.directions),
         "assd_mm": distances.assd_mm(),
         "masd_mm": distances.masd_mm(),
         "nsd": distances.within(tolerance_mm) if isfinite(tolerance_mm) else nan,

@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
-from surface_by_brute_force import distances_mm
+from surface_by_brute_force import distances_mm, surface
 
 from medconv.errors import ConfigError, GeometryError, ShapeError
 from medconv.metrics import (
+    SurfaceConvention,
     SurfaceDistances,
     hausdorff_mm,
     label_surface_distances,
@@ -210,6 +211,40 @@ def test_any_integer_type_gives_the_same_distances(dtype: Any, rng: np.random.Ge
     assert figures(pred, ref, 1) == figures(pred.astype(bool), ref.astype(bool), 1)
     assert torch.from_numpy(pred).dim() == 3
     assert figures(torch.from_numpy(pred), torch.from_numpy(ref), 1) == figures(pred, ref, 1)
+
+
+@settings(max_examples=40)
+@given(volumes())
+def test_a_cut_by_the_image_is_no_surface_if_its_edge_is_ignored(
+    drawn: tuple[list[Mask], tuple[float, ...]],
+) -> None:
+    (pred, ref), spacing_mm = drawn
+    ours = surface_distances(pred, ref, spacing_mm, SurfaceConvention(edge="ignore"))
+    if all(len(surface(m, beyond=1)) for m in (pred, ref)):
+        forth, back = distances_mm(pred, ref, spacing_mm, beyond=1)
+        np.testing.assert_allclose(ours.pred_to_ref_mm, forth, rtol=1e-12)
+        np.testing.assert_allclose(ours.ref_to_pred_mm, back, rtol=1e-12)
+    else:
+        assert len(ours.pred_to_ref_mm) == len(surface(pred, beyond=1))
+        assert len(ours.ref_to_pred_mm) == len(surface(ref, beyond=1))
+        assert not np.isfinite(ours.hausdorff_mm())
+
+
+def test_a_cut_plane_agrees_only_where_the_edge_counts() -> None:
+    pred, ref = np.zeros((2, 12, 20, 20), bool)
+    pred[:8, 4:16, 4:16], ref[:5, 6:14, 6:14] = True, True
+    counted = surface_distances(pred, ref, 1)
+    ignored = surface_distances(pred, ref, 1, SurfaceConvention(edge="ignore"))
+    assert counted.within(1) > 0.2
+    assert ignored.within(1) == 0
+    assert ignored.assd_mm() > counted.assd_mm()
+
+
+def test_an_unknown_convention_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected surface 'voxel' or 'surfel', got 'mesh'"):
+        SurfaceConvention("mesh")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected edge 'count' or 'ignore', got 'nearest'"):
+        SurfaceConvention(edge="nearest")  # type: ignore[arg-type]
 
 
 def test_labels_may_be_any_whole_numbers(rng: np.random.Generator) -> None:
