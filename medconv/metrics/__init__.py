@@ -7,6 +7,8 @@ that is gathered from anywhere and summarised under a stated policy for empty st
 from __future__ import annotations
 
 from medconv.metrics.case import measure_case
+from medconv.metrics.detection import InstanceScores, pool_scores
+from medconv.metrics.instance import InstanceOverlap, instance_overlap, instance_scores, panoptic_quality
 from medconv.metrics.overlap import (
     contingency,
     dice,
@@ -32,6 +34,8 @@ __all__ = [
     "CONVENTION",
     "CaseRow",
     "Empties",
+    "InstanceOverlap",
+    "InstanceScores",
     "LabelSummary",
     "SegmentationTable",
     "Summary",
@@ -41,10 +45,14 @@ __all__ = [
     "dice",
     "dice_from",
     "hausdorff_mm",
+    "instance_overlap",
+    "instance_scores",
     "iou",
     "iou_from",
     "label_surface_distances",
     "measure_case",
+    "panoptic_quality",
+    "pool_scores",
     "precision_from",
     "sensitivity_from",
     "summarise",
