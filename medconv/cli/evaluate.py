@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
@@ -68,10 +68,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _structures(options: Namespace, names: Mapping[int, str]) -> Structures | None:
     """What to measure; ``None`` where neither file nor option declares labels."""
-    from medconv.metrics import Structures
+    from medconv.metrics import Structures, SurfaceConvention
 
     regions = dict(options.regions or {})
+    convention = SurfaceConvention(options.surface, options.edge, options.directions)
     if not names:
+        if convention != SurfaceConvention():
+            raise ConfigError(
+                "expected declared labels for another convention; give --label-names '{1: head}'"
+            )
         if regions or isinstance(options.tolerances_mm, dict):
             raise ConfigError(
                 "expected declared labels for regions or tolerances by name; give --label-names '{1: head}'"
@@ -84,7 +89,7 @@ def _structures(options: Namespace, names: Mapping[int, str]) -> Structures | No
         if unknown := sorted(set(tolerances) - set(numbers)):
             raise ConfigError(f"tolerances of unknown structures {unknown}; there are {', '.join(numbers)}")
         tolerances = {numbers[name]: mm for name, mm in tolerances.items()}
-    return Structures(names, regions, tolerances, options.only_regions)
+    return Structures(names, regions, tolerances, options.only_regions, convention)
 
 
 def _emptiness(table: CaseTable) -> dict[str, str]:
@@ -139,6 +144,16 @@ def _parse(words: Sequence[str]) -> Namespace:
         type=float | str,
         default="diagonal",
         help="distance of a structure on one side only: diagonal, inf, nan (left out) or mm",
+    )
+    add("--surface", type=Literal["voxel", "surfel"], default="voxel", help="what distances run between")
+    add(
+        "--edge", type=Literal["count", "ignore"], default="count", help="whether the image's edge is surface"
+    )
+    add(
+        "--directions",
+        type=Literal["directed_max", "pooled"],
+        default="directed_max",
+        help="what HD95 is made of: the larger of both directions, or both pooled",
     )
     add("--images", type=str, default=None, help="folder of the images, for the pictures of the report")
     add("--workers", type=int, default=0, help="processes; 0: one a core where there are cases enough")

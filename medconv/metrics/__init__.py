@@ -15,6 +15,8 @@ from medconv.metrics.bootstrap import Interval, bootstrap_interval
 from medconv.metrics.case import measure_case
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.comparison import TableDifference, compare_tables
+from medconv.metrics.detection import InstanceScores, pool_scores
+from medconv.metrics.instance import InstanceOverlap, instance_overlap, instance_scores, panoptic_quality
 from medconv.metrics.nnunet_summary import nnunet_summary
 from medconv.metrics.overlap import (
     contingency,
@@ -39,6 +41,7 @@ from medconv.metrics.structures import Structures
 from medconv.metrics.summary import LabelSummary, Spread, Summary, summarise
 from medconv.metrics.surface import (
     CONVENTION,
+    SurfaceConvention,
     SurfaceDistances,
     hausdorff_mm,
     label_surface_distances,
@@ -58,6 +61,8 @@ __all__ = [
     "CaseRow",
     "CaseTable",
     "Empties",
+    "InstanceOverlap",
+    "InstanceScores",
     "Interval",
     "LabelSummary",
     "PairedComparison",
@@ -66,6 +71,7 @@ __all__ = [
     "Spread",
     "Structures",
     "Summary",
+    "SurfaceConvention",
     "SurfaceDistances",
     "TableDifference",
     "bootstrap_interval",
@@ -77,11 +83,15 @@ __all__ = [
     "equivalence_p",
     "hausdorff_mm",
     "holm",
+    "instance_overlap",
+    "instance_scores",
     "iou",
     "iou_from",
     "label_surface_distances",
     "measure_case",
     "nnunet_summary",
+    "panoptic_quality",
+    "pool_scores",
     "precision_from",
     "score_of",
     "sensitivity_from",

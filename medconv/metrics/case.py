@@ -12,19 +12,20 @@ from medconv.errors import ConfigError, DatasetError
 from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, diagonal_mm
 from medconv.metrics.overlap import (
     CountArray,
-    contingency,
     dice_from,
     iou_from,
+    label_runs,
     precision_from,
     sensitivity_from,
 )
 from medconv.metrics.rows import CaseRow
-from medconv.metrics.surface import SurfaceDistances, label_surface_distances
+from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, label_surface_distances
 
 TOLERANCE_MM = 1.0
 """Tolerance of the normalised surface Dice where none is given."""
 
 _MM3_PER_ML = 1000.0
+_DEFAULT = SurfaceConvention()
 
 
 def measure_case(
@@ -34,6 +35,7 @@ def measure_case(
     spacing_mm: Any,
     label_names: Mapping[int, str],
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    convention: SurfaceConvention = _DEFAULT,
     *,
     surfaces: bool = True,
 ) -> list[CaseRow]:
@@ -50,6 +52,7 @@ def measure_case(
         label_names: Name of each label; 0 is background and is not measured.
         tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
             none, and their ``nsd`` is nan).
+        convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
 
     Returns:
@@ -77,13 +80,13 @@ def measure_case(
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
     table = _count_pairs(case_id, pred, ref, names)
-    distances = label_surface_distances(pred, ref, spacing) if surfaces else {}
+    distances = label_surface_distances(pred, ref, spacing, convention) if surfaces else {}
     nowhere = SurfaceDistances(np.empty(0), np.empty(0))
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
-        | _distances(distances.get(label, nowhere), tolerance_mm[label])
-        | {"diagonal_mm": diagonal_mm(pred.shape, spacing), "spacing_mm": spacing, "image_voxels": pred.size}
+        | _distances(distances.get(label, nowhere), tolerance_mm[label], convention)
+        | _image(pred.shape, spacing, convention)
         for label in names
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
@@ -125,6 +128,18 @@ def label_tolerances(
     return {label: given.get(label, nan) for label in names}
 
 
+def _image(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention
+) -> dict[str, Any]:
+    """What all structures of an image share."""
+    return {
+        "diagonal_mm": diagonal_mm(shape, spacing_mm),
+        "spacing_mm": spacing_mm,
+        "image_voxels": prod(shape),
+        "convention": convention.short,
+    }
+
+
 def _overlap(table: CountArray, label: int) -> dict[str, Any]:
     return {
         "dice": float(dice_from(table)[label]),
@@ -148,10 +163,12 @@ def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
     }
 
 
-def _distances(distances: SurfaceDistances, tolerance_mm: float) -> dict[str, Any]:
+def _distances(
+    distances: SurfaceDistances, tolerance_mm: float, convention: SurfaceConvention
+) -> dict[str, Any]:
     return {
         "hd_mm": distances.hausdorff_mm(),
-        "hd95_mm": distances.hausdorff_mm(95),
+        "hd95_mm": distances.hausdorff_mm(95, convention.directions),
         "assd_mm": distances.assd_mm(),
         "masd_mm": distances.masd_mm(),
         "nsd": distances.within(tolerance_mm) if isfinite(tolerance_mm) else nan,
@@ -161,15 +178,12 @@ def _distances(distances: SurfaceDistances, tolerance_mm: float) -> dict[str, An
 
 def _count_pairs(case_id: str, pred: LabelMap, ref: LabelMap, names: Mapping[int, str]) -> CountArray:
     """The contingency table, after a check that every label has a name."""
-    allowed, top = {0, *names}, max(names)
-    for side, labels in (("prediction", pred), ("reference", ref)):
-        if int(labels.min()) < 0 or int(labels.max()) > top:
-            raise _unnamed(case_id, side, set(np.unique(labels).tolist()) - allowed, allowed)
-    table = contingency(pred, ref, top + 1)
-    for side, voxels in (("prediction", table.sum(0)), ("reference", table.sum(1))):
-        if found := set(np.flatnonzero(voxels).tolist()) - allowed:
+    allowed = {0, *names}
+    runs = label_runs(pred, ref)
+    for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
+        if found := set(np.unique(labels).tolist()) - allowed:
             raise _unnamed(case_id, side, found, allowed)
-    return table
+    return runs.table(max(names) + 1)
 
 
 def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:

@@ -17,8 +17,7 @@ from medconv import __version__
 from medconv.errors import DatasetError
 from medconv.metrics.rows import CaseRow, read_rows, write_rows
 from medconv.metrics.scores import Empties, check_empties
-from medconv.metrics.summary import Summary, label_order, summarise
-from medconv.metrics.surface import CONVENTION
+from medconv.metrics.summary import Summary, convention_of, label_order, summarise
 
 
 class CaseTable:
@@ -33,7 +32,7 @@ class CaseTable:
         empties: The policy of summaries; see ``Summary.empties``.
 
     Raises:
-        DatasetError: Two rows contradict each other, or a label is not in ``label_names``.
+        DatasetError: Two rows contradict each other or differ in convention, or a label is not in ``label_names``.
         ConfigError: An unknown policy.
 
     Example:
@@ -43,7 +42,7 @@ class CaseTable:
         (1, ('case_001',), 0.9)
     """
 
-    __slots__ = ("_empties", "_label_names", "_rows")
+    __slots__ = ("_convention", "_empties", "_label_names", "_rows")
 
     def __init__(
         self,
@@ -63,6 +62,7 @@ class CaseTable:
         self._rows = tuple(ordered)
         self._label_names = _names(self._rows, label_names)
         self._empties = check_empties(empties)
+        self._convention = convention_of(self._rows)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -90,6 +90,11 @@ class CaseTable:
     def empties(self) -> Empties | float:
         """The policy of summaries."""
         return self._empties
+
+    @property
+    def convention(self) -> str:
+        """How distances were measured, in words."""
+        return self._convention
 
     def of_cases(self, case_ids: Collection[str]) -> CaseTable:
         """The part of the table that speaks of these cases."""
@@ -120,7 +125,7 @@ class CaseTable:
         plain = {
             "medconv": __version__,
             "conventions": {
-                "surface": CONVENTION,
+                "surface": self._convention,
                 "empties": self._empties,
                 "nsd_tolerance_mm": {row.name: row.nsd_tolerance_mm for row in self._rows},
             },

@@ -171,6 +171,11 @@ def _require_same(base_name: str, base: CaseTable, name: str, table: CaseTable) 
             f"expected the same structures in both tables, {base_name} has {base.label_names}, "
             f"{name} has {table.label_names}"
         )
+    if base.convention != table.convention:
+        raise DatasetError(
+            f"expected distances of one convention in both tables, {base_name} has '{base.convention}', "
+            f"{name} has '{table.convention}'"
+        )
     missing = [(base_name, set(table.case_ids) - set(base.case_ids))]
     missing.append((name, set(base.case_ids) - set(table.case_ids)))
     told = [f"not in {where}: {_listed(cases)}" for where, cases in missing if cases]

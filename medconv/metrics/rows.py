@@ -9,6 +9,7 @@ from math import isclose, isnan, nan
 from typing import Any, TextIO
 
 from medconv.errors import DatasetError
+from medconv.metrics.convention import SurfaceConvention
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class CaseRow:
         pred_voxels: In the prediction.
         image_voxels: In the image.
         spacing_mm: Voxel edge lengths of the image; empty where nobody noted them.
+        convention: How distances were measured, as ``SurfaceConvention.short`` says it.
     """
 
     case_id: str
@@ -71,6 +73,7 @@ class CaseRow:
     pred_voxels: int = -1
     image_voxels: int = -1
     spacing_mm: tuple[float, ...] = ()
+    convention: str = SurfaceConvention().short
 
     @property
     def key(self) -> tuple[str, int]:

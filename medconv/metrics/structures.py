@@ -11,6 +11,7 @@ import numpy as np
 
 from medconv.errors import ConfigError
 from medconv.metrics.case import TOLERANCE_MM, foreground_names, label_tolerances, measure_case
+from medconv.metrics.convention import SurfaceConvention
 from medconv.metrics.grid import LabelMap, as_label_maps
 from medconv.metrics.rows import CaseRow
 
@@ -27,6 +28,7 @@ class Structures:
         regions: Labels of each region, by its name.
         tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region.
         only_regions: Leave the classes out.
+        convention: What counts as surface; see ``SurfaceConvention``.
 
     Raises:
         ConfigError: No label, a region of unknown or no labels, two structures of one name, or a tolerance that
@@ -45,6 +47,7 @@ class Structures:
     regions: Mapping[str, Collection[int]] = field(default_factory=lambda: MappingProxyType({}))
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM
     only_regions: bool = False
+    convention: SurfaceConvention = field(default_factory=SurfaceConvention)
 
     def __post_init__(self) -> None:
         names = foreground_names(self.label_names)
@@ -80,13 +83,22 @@ class Structures:
         # the classes are measured in any case: it is there that labels without a name are found
         with_surfaces = surfaces and not self.only_regions
         rows = measure_case(
-            case_id, pred, ref, spacing_mm, self.label_names, by_label, surfaces=with_surfaces
+            case_id,
+            pred,
+            ref,
+            spacing_mm,
+            self.label_names,
+            by_label,
+            self.convention,
+            surfaces=with_surfaces,
         )
         rows = [] if self.only_regions else rows
         for number, name in self._region_names.items():
             inside, truth = (_union(side, self.regions[name]) for side in (pred, ref))
             own = {1: tolerance_mm[number]} if tolerance_mm[number] == tolerance_mm[number] else {}
-            (row,) = measure_case(case_id, inside, truth, spacing_mm, {1: name}, own, surfaces=surfaces)
+            (row,) = measure_case(
+                case_id, inside, truth, spacing_mm, {1: name}, own, self.convention, surfaces=surfaces
+            )
             rows.append(replace(row, label=number))
         return rows
 

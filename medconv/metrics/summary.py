@@ -9,9 +9,10 @@ from math import fsum, inf, isnan, nan, sqrt
 from statistics import median
 from typing import Any
 
+from medconv.errors import DatasetError
+from medconv.metrics.convention import CONVENTION, SurfaceConvention
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.scores import SCORES, Empties, check_empties, score_of
-from medconv.metrics.surface import CONVENTION
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Summary:
     class_first: Mapping[str, float]
     case_first: Mapping[str, float]
     empties: Empties | float
-    convention: str = CONVENTION
+    convention: str
 
     @property
     def class_first_mean_dice(self) -> float:
@@ -154,6 +155,7 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
 
     Raises:
         ConfigError: An unknown policy for empties.
+        DatasetError: The rows were measured by different conventions.
 
     Example:
         >>> rows = [CaseRow(c, k, "x", d, 1, 1, False, False, 1, 1, 9) for c, k, d in (
@@ -178,7 +180,23 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
             for name in SCORES
         },
         empties=empties,
+        convention=convention_of(ordered),
     )
+
+
+def convention_of(rows: Sequence[CaseRow]) -> str:
+    """How the distances of rows were measured, in words.
+
+    Raises:
+        DatasetError: The rows were measured by different conventions.
+    """
+    found = sorted({row.convention for row in rows})
+    if len(found) > 1:
+        raise DatasetError(
+            f"expected rows of one convention, got {' and '.join(map(repr, found))}; figures of different "
+            "conventions cannot stand in one table"
+        )
+    return SurfaceConvention.from_short(found[0]).describe() if found else CONVENTION
 
 
 def in_the_mean(labels: Iterable[int]) -> set[int]:

@@ -15,6 +15,7 @@ from torchmetrics.utilities import dim_zero_cat
 from medconv.errors import DatasetError, ShapeError
 from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.case_table import CaseTable
+from medconv.metrics.convention import SurfaceConvention
 from medconv.metrics.rows import COLUMNS, CaseRow, read_rows, write_rows
 from medconv.metrics.scores import Empties, check_empties
 from medconv.metrics.structures import Structures
@@ -34,6 +35,7 @@ class SegmentationTable(Metric):
         tolerances_mm: Of the normalised surface Dice, as ``measure_case`` takes it.
         regions: Labels of each region by its name; see ``Structures``.
         only_regions: Leave the classes out.
+        convention: What counts as surface; see ``SurfaceConvention``.
         surfaces: Whether distances are measured; without, cases cost a tenth.
         settings: Of ``torchmetrics.Metric``, such as ``process_group``.
 
@@ -69,11 +71,14 @@ class SegmentationTable(Metric):
         regions: Mapping[str, Collection[int]] | None = None,
         *,
         only_regions: bool = False,
+        convention: SurfaceConvention | None = None,
         surfaces: bool = True,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.structures = Structures(label_names, dict(regions or {}), tolerances_mm, only_regions)
+        self.structures = Structures(
+            label_names, dict(regions or {}), tolerances_mm, only_regions, convention or SurfaceConvention()
+        )
         self.empties = check_empties(empties)
         self.surfaces = surfaces
         # the lines of the CSV as bytes: no cast to half precision and no device without float64 can touch them

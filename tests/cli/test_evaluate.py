@@ -153,7 +153,7 @@ def test_options_come_from_a_file_too(folders: tuple[Path, Path], tmp_path: Path
     config = tmp_path / "evaluate.yaml"
     config.write_text(
         "label_names: {1: head, 2: tail}\nregions: {whole: [1, 2]}\n"
-        "tolerances_mm: {head: 0.5, whole: 2}\nempties: 374\n"
+        "tolerances_mm: {head: 0.5, whole: 2}\nempties: 374\nsurface: surfel\n"
     )
     assert evaluate(*folders, "-o", tmp_path / "out", "--config", config) == 0
     table = CaseTable.from_csv(tmp_path / "out/table.csv")
@@ -161,6 +161,7 @@ def test_options_come_from_a_file_too(folders: tuple[Path, Path], tmp_path: Path
     tolerance = {row.name: row.nsd_tolerance_mm for row in table.rows}
     assert (tolerance["head"], tolerance["whole"]) == (0.5, 2.0)
     assert json.loads((tmp_path / "out/table.json").read_text())["conventions"]["empties"] == 374
+    assert table.convention.startswith("surface: surface elements weighted by area")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medconv.errors import ConfigError, DatasetError
-from medconv.metrics import CaseRow, CaseTable, nnunet_summary
+from medconv.metrics import CaseRow, CaseTable, compare_tables, nnunet_summary
 
 ROW = CaseRow("b", 1, "head", 0.8, 4.0, 1.5, False, False, 2.0, 2.1, 50.0, iou=2 / 3)
 MISSED = replace(ROW, case_id="a", dice=0.0, hd_mm=inf, hd95_mm=inf, pred_empty=True, iou=0.0)
@@ -112,3 +112,20 @@ def test_a_class_that_occurs_nowhere_does_not_spoil_the_foreground_mean() -> Non
 def test_tables_without_counts_cannot_become_one_of_nnunet() -> None:
     with pytest.raises(DatasetError, match="case b, head: expected voxel counts, got none"):
         nnunet_summary(CaseTable([ROW]))
+
+
+def test_conventions_travel_with_the_rows_and_never_mix(tmp_path: Path) -> None:
+    surfel = replace(ROW, convention="surfel count pooled")
+    table = CaseTable.from_csv(CaseTable([surfel]).to_csv(tmp_path / "t.csv"))
+    assert "surface elements weighted by area" in table.convention
+    assert table.summary().convention == table.convention
+    with pytest.raises(
+        DatasetError, match="expected rows of one convention, got 'surfel count pooled' and 'voxel"
+    ):
+        CaseTable([surfel, replace(ROW, case_id="c")])
+    with pytest.raises(DatasetError, match="expected distances of one convention in both tables"):
+        compare_tables({"a": CaseTable([ROW]), "b": table})
+    with pytest.raises(
+        ConfigError, match="expected a convention like 'voxel count directed_max', got 'mesh'"
+    ):
+        CaseTable([replace(ROW, convention="mesh")])

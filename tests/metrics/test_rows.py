@@ -31,13 +31,15 @@ def test_what_is_written_is_read_back_to_the_last_bit() -> None:
 
 
 def test_columns_may_be_moved_and_added() -> None:
-    late = "0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
+    late = "surfel count pooled,0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
     header = "note," + ",".join(reversed(COLUMNS))
     stream = io.StringIO(f"{header}\nx,{late},1,2,3,False,True,6.5,7,0.5,organ,4,a\n")
     (row,) = read_rows(stream)
     floats = map(float, range(10, 18))
     expected = CaseRow(
-        "a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1, *floats, 18, 19, 20, 21, (0.5, 2.0)
+        *("a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1),
+        *floats,
+        *(18, 19, 20, 21, (0.5, 2.0), "surfel count pooled"),
     )
     assert row == expected
 
@@ -49,7 +51,14 @@ def test_tables_of_earlier_versions_are_read_and_what_they_lack_is_unknown() -> 
     assert (row.case_id, row.hd95_mm, row.diagonal_mm) == ("a", 6.5, 1)
     lacking = [getattr(row, name) for name in COLUMNS if name not in old]
     assert all(isnan(value) for value in lacking if isinstance(value, float))
-    assert [value for value in lacking if not isinstance(value, float)] == [-1, -1, -1, -1, ()]
+    assert [value for value in lacking if not isinstance(value, float)] == [
+        -1,
+        -1,
+        -1,
+        -1,
+        (),
+        "voxel count directed_max",
+    ]
 
 
 def inspect_required() -> set[str]:
