@@ -26,6 +26,7 @@ TOLERANCE_MM = 1.0
 
 _MM3_PER_ML = 1000.0
 _DEFAULT = SurfaceConvention()
+_NOWHERE = SurfaceDistances(np.empty(0), np.empty(0))
 
 
 def measure_case(
@@ -65,8 +66,7 @@ def measure_case(
         ConfigError: There is no label other than background, or a tolerance is negative, not finite or of an
             unknown label.
 
-    Cost:
-        One pass for the counts and one for all surfaces, whatever the number of labels.
+    Cost: one pass for the counts and one for all surfaces, whatever the number of labels.
 
     Example:
         >>> ref = np.zeros((8, 8, 8), np.uint8)
@@ -81,11 +81,10 @@ def measure_case(
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
     table = _count_pairs(case_id, pred, ref, names)
     distances = label_surface_distances(pred, ref, spacing, convention) if surfaces else {}
-    nowhere = SurfaceDistances(np.empty(0), np.empty(0))
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
-        | _distances(distances.get(label, nowhere), tolerance_mm[label], convention)
+        | _distances(distances.get(label, _NOWHERE), tolerance_mm[label], convention)
         | _image(pred.shape, spacing, convention)
         for label in names
     }
