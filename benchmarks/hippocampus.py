@@ -108,7 +108,9 @@ def write_results(args: argparse.Namespace, commands: dict[str, list[str]], runs
             "python": platform.python_version(),
         },
         "commands": {name: shlex.join(["python", *c[c.index("-m") :]]) for name, c in commands.items()},
-        "results": {name: json.loads((runs / name / "summary.json").read_text()) for name in commands},
+        "results": {
+            name: json.loads((runs / name / "table.json").read_text())["summary"] for name in commands
+        },
     }
     target = Path(args.results) / f"hippocampus_{args.overlay}"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ The house, from the roof down; a room imports only strictly lower storeys::
     9  cli                                   commands
     8  export | reporting                    pictures and tables
     7  training                              SegmentationTask, the one door build_task
-    6  inference | datamodules               Predictor; NIfTI and demo data
+    6  inference | datamodules | evaluation  Predictor; NIfTI and demo data; masks against references
     5  models    | transforms   ┐ left tower: tensors only
     4  blocks    | planning     │ right tower: files and geometry
     3  attention | io           │ the towers never import each other

@@ -19,7 +19,7 @@ STOREYS = [
     {"attention", "io"},
     {"blocks", "planning"},
     {"models", "transforms"},
-    {"inference", "datamodules"},
+    {"inference", "datamodules", "evaluation"},
     {"training"},
     {"export", "reporting", "study"},
     {"cli"},

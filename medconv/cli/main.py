@@ -15,6 +15,8 @@ COMMANDS = {
     "validate": ("medconv.cli.fit:main", "measure a checkpoint on the validation cases of its data"),
     "test": ("medconv.cli.fit:main", "measure a checkpoint on the test cases of its dataset"),
     "predict": ("medconv.cli.predict:main", "masks for new volumes, on their own grid"),
+    "evaluate": ("medconv.cli.evaluate:main", "masks against references: tables and a report"),
+    "compare-tables": ("medconv.cli.compare_tables:main", "whether one table is better than another"),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
     "list": ("medconv.cli.list:main", "what there is: ops, attention, losses, metrics, configs"),
 }
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """The help of ``medconv`` itself."""
-    rows = "\n".join(f"  {name:9} {what}" for name, (_, what) in COMMANDS.items())
+    rows = "\n".join(f"  {name:14} {what}" for name, (_, what) in COMMANDS.items())
     return (
         "usage: medconv COMMAND ...\n\n"
         "Medical segmentation with any convolution you like.\n\n"

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
+from medconv.cli.table_files import write_tables
 from medconv.datamodules import SegmentationDataModule
-from medconv.io.atomic import write_text
-from medconv.reporting import format_summary
+from medconv.reporting import format_summary, write_report
 from medconv.training import SegmentationTask
 
 
 def report_outcome(
     task: SegmentationTask, data: SegmentationDataModule, folder: Path, checkpoint: Path
 ) -> None:
-    """Write ``table.csv`` and ``summary.json`` into ``folder``, print the summary and where everything is."""
-    assert task.table is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    table = folder / "table.csv"
-    summary = task.table.summary()
-    task.table.to_csv(table)
-    write_text(folder / "summary.json", json.dumps(_finite(summary.to_dict()), indent=2) + "\n")
-    measured = {row.case_id for row in task.table.rows}
+    """Write tables and report into ``folder``, print the summary and where everything is."""
+    result = task.result
+    assert result is not None
+    table = write_tables(result, folder)
+    measured = set(result.case_ids)
     pictures = [p for p in sorted((folder / "overlays").glob("*.png")) if p.stem in measured]
+    drawn = {picture.stem: picture.read_bytes() for picture in pictures}
+    report = write_report(result, folder / "report.html", drawn, title=f"Segmentation report: {folder}")
     lines = [
         "",
-        format_summary(summary),
+        format_summary(result.summary()),
         "",
         f"table       {table}",
+        f"report      {report}",
         *(f"picture     {picture}" for picture in pictures),
         f"checkpoint  {checkpoint}",
         "",
@@ -69,12 +66,3 @@ def this_python() -> str:
         return "python"
     path = Path(sys.executable).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -71,10 +71,24 @@ def crop_to_foreground(pred: LabelMap, ref: LabelMap) -> tuple[LabelMap, LabelMa
         >>> crop_to_foreground(np.array([0, 1, 0, 0, 0]), np.array([0, 0, 0, 2, 0]))
         (array([1, 0, 0]), array([0, 0, 2]))
     """
-    for axis in range(pred.ndim):
-        others = tuple(a for a in range(pred.ndim) if a != axis)
-        hit = np.flatnonzero(pred.any(axis=others) | ref.any(axis=others))
-        keep = slice(hit[0], hit[-1] + 1) if len(hit) else slice(0, 0)
-        box = (slice(None),) * axis + (keep,)
-        pred, ref = pred[box], ref[box]
-    return pred, ref
+    box = foreground_box(pred, ref)
+    return pred[box], ref[box]
+
+
+def foreground_box(pred: LabelMap, ref: LabelMap) -> tuple[slice, ...]:
+    """The smallest box that holds every voxel other than 0 of either map; empty where there is none.
+
+    Example:
+        >>> foreground_box(np.array([0, 1, 0, 0, 0]), np.array([0, 0, 0, 2, 0]))
+        (slice(1, 4, None),)
+    """
+    # slices from both ends until one has foreground: what lies between is not read for this axis
+    first = next((i for i in range(len(pred)) if pred[i].any() or ref[i].any()), None)
+    if first is None:
+        return (slice(0, 0),) * pred.ndim
+    last = next(i for i in reversed(range(len(pred))) if pred[i].any() or ref[i].any())
+    outer = slice(first, last + 1)
+    if pred.ndim == 1:
+        return (outer,)
+    # slices added up by their bits, which runs along the memory; then the same for what is left of the axes
+    return (outer, *foreground_box(*(np.bitwise_or.reduce(m[outer], axis=0) for m in (pred, ref))))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import ShapeError
-from medconv.metrics.grid import as_label_maps, crop_to_foreground
+from medconv.metrics.grid import LabelMap, as_label_maps, crop_to_foreground
 from medconv.types import FloatArray
 
 CountArray = npt.NDArray[np.int64]
+
+_CHUNK_VOXELS = 1 << 16
+"""Voxels compared at a time, so that the work stays in the cache."""
 
 
 def contingency(pred: Any, ref: Any, num_classes: int) -> CountArray:
@@ -38,19 +42,71 @@ def contingency(pred: Any, ref: Any, num_classes: int) -> CountArray:
                [0, 1, 1]])
     """
     pred, ref = as_label_maps(pred, ref)
-    size = pred.size
-    pred, ref = crop_to_foreground(pred, ref)
-    for name, labels in (("prediction", pred), ("reference", ref)):
-        if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+    runs = label_runs(pred, ref)
+    for name, labels in (("prediction", runs.pred), ("reference", runs.ref)):
+        if labels.min() < 0 or labels.max() >= num_classes:
             raise ShapeError(
                 f"expected labels 0 … {num_classes - 1}, got {labels.min()} … {labels.max()} in the {name}"
             )
-    # 16 bits hold every pair of up to 256 classes and are twice as fast to count as 64
-    pair = ref.astype(np.uint16 if num_classes <= 256 else np.int64) * num_classes
-    pair += pred.astype(pair.dtype)
-    table = np.bincount(pair.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
-    table[0, 0] += size - pred.size
-    return table.astype(np.int64)
+    return runs.table(num_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRuns:
+    """Two label maps as runs of voxels, along the memory, in which neither changes.
+
+    Args:
+        pred: Label of each run in the prediction.
+        ref: In the reference.
+        voxels: Length of each run.
+    """
+
+    pred: LabelMap
+    ref: LabelMap
+    voxels: CountArray
+
+    def table(self, num_classes: int) -> CountArray:
+        """Counts ``(K, K)`` of each pair, reference first; every label must lie in the range."""
+        pair = self.ref.astype(np.int64) * num_classes + self.pred
+        # a sum of whole numbers in float64 is exact up to 2**53 voxels
+        counts = np.bincount(pair, self.voxels, minlength=num_classes**2)
+        return counts.astype(np.int64).reshape(num_classes, num_classes)
+
+
+def label_runs(pred: LabelMap, ref: LabelMap) -> LabelRuns:
+    """The runs of two maps of one shape; everything outside the box of all foreground is one run.
+
+    Cost:
+        Two comparisons a voxel and a few operations a run, and there are about as many runs as boundary voxels
+        that face the last axis.
+
+    Example:
+        >>> runs = label_runs(np.array([1, 1, 1, 2]), np.array([1, 2, 2, 2]))
+        >>> runs.pred.tolist(), runs.ref.tolist(), runs.voxels.tolist()
+        ([1, 1, 2], [1, 2, 2], [1, 2, 1])
+    """
+    size = pred.size
+    pred, ref = crop_to_foreground(pred, ref)
+    outside = np.array([size - pred.size])
+    zeros = outside * 0
+    parts = [(zeros.astype(pred.dtype), zeros.astype(ref.dtype), outside)] if outside[0] else []
+    kinds = [_narrow(m) for m in (pred, ref)]
+    slices = max(1, _CHUNK_VOXELS * max(1, len(pred)) // max(1, pred.size))
+    for low in range(0, len(pred), slices):
+        p, r = (
+            m[low : low + slices].astype(kind).reshape(-1) for m, kind in zip((pred, ref), kinds, strict=True)
+        )
+        starts = np.flatnonzero((p[1:] != p[:-1]) | (r[1:] != r[:-1])) + 1
+        starts = np.concatenate([[0], starts])
+        parts.append((p[starts], r[starts], np.diff(starts, append=p.size)))
+    return LabelRuns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _narrow(labels: LabelMap) -> np.dtype[Any]:
+    """The smallest type that holds these labels; one byte a voxel is compared faster than eight."""
+    if labels.dtype.itemsize == 1 or not labels.size or labels.min() < 0:
+        return labels.dtype
+    return np.min_scalar_type(int(labels.max()))
 
 
 def dice_from(table: CountArray) -> FloatArray:
@@ -68,6 +124,26 @@ def iou_from(table: CountArray) -> FloatArray:
     """Intersection over union of each class: ``TP / (TP + FP + FN)``; nan where a class is in neither map."""
     overlap = table.diagonal()
     return _ratio(overlap, table.sum(0) + table.sum(1) - overlap)
+
+
+def sensitivity_from(table: CountArray) -> FloatArray:
+    """Sensitivity (recall) of each class: ``TP / (TP + FN)``; nan where the reference lacks the class.
+
+    Example:
+        >>> sensitivity_from(np.array([[5, 1], [3, 1]])).round(3)
+        array([0.833, 0.25 ])
+    """
+    return _ratio(table.diagonal(), table.sum(1))
+
+
+def precision_from(table: CountArray) -> FloatArray:
+    """Precision of each class: ``TP / (TP + FP)``; nan where the prediction lacks the class.
+
+    Example:
+        >>> precision_from(np.array([[5, 1], [3, 1]]))
+        array([0.625, 0.5  ])
+    """
+    return _ratio(table.diagonal(), table.sum(0))
 
 
 def dice(pred: Any, ref: Any, num_classes: int) -> FloatArray:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, fields
-from math import isclose, isnan
+from dataclasses import MISSING, astuple, dataclass, fields
+from math import isclose, isnan, nan
 from typing import Any, TextIO
 
 from medconv.errors import DatasetError
+from medconv.metrics.convention import SurfaceConvention
 
 
 @dataclass(frozen=True)
 class CaseRow:
     """What was measured for one structure in one case; plain values, so that it travels anywhere.
 
-    Where one side is empty ``dice`` is 0 and the distances are infinite; where both are, all three are nan.
-    What an empty side means for a mean is decided in the summary, so a stored table can be summarised anew.
+    Where one side is empty ``dice``, ``iou`` and ``nsd`` are 0 and the distances are infinite; where both
+    are, all of them are nan. What an empty side means for a mean is decided in the summary, so a stored
+    table can be summarised anew. A figure that has a default is nan where nobody measured it: in tables
+    written before it was, and ``nsd`` of a structure without a tolerance.
 
     Args:
         case_id: Name of the case.
@@ -30,6 +33,20 @@ class CaseRow:
         ref_volume_ml: Volume in the reference; nan for 2-D images.
         pred_volume_ml: Volume in the prediction; nan for 2-D images.
         diagonal_mm: Between the centres of opposite corner voxels of the image, the longest distance in it.
+        iou: Intersection over union, 0 to 1.
+        sensitivity: Share of the reference that was found; nan if the reference is empty.
+        precision: Share of the prediction that is right; nan if the prediction is empty.
+        volume_difference_ml: Prediction minus reference; nan for 2-D images.
+        assd_mm: Mean distance over the surface voxels of both sides together.
+        masd_mm: Mean of the two directed mean distances.
+        nsd: Share of both surfaces within ``nsd_tolerance_mm`` of the other, 0 to 1.
+        nsd_tolerance_mm: Tolerance of ``nsd``; nan if the structure has none.
+        tp_voxels: Voxels of the structure on both sides; -1 where nobody counted, as all that follow.
+        ref_voxels: In the reference.
+        pred_voxels: In the prediction.
+        image_voxels: In the image.
+        spacing_mm: Voxel edge lengths of the image; empty where nobody noted them.
+        convention: How distances were measured, as ``SurfaceConvention.short`` says it.
     """
 
     case_id: str
@@ -43,6 +60,20 @@ class CaseRow:
     ref_volume_ml: float
     pred_volume_ml: float
     diagonal_mm: float
+    iou: float = nan
+    sensitivity: float = nan
+    precision: float = nan
+    volume_difference_ml: float = nan
+    assd_mm: float = nan
+    masd_mm: float = nan
+    nsd: float = nan
+    nsd_tolerance_mm: float = nan
+    tp_voxels: int = -1
+    ref_voxels: int = -1
+    pred_voxels: int = -1
+    image_voxels: int = -1
+    spacing_mm: tuple[float, ...] = ()
+    convention: str = SurfaceConvention().short
 
     @property
     def key(self) -> tuple[str, int]:
@@ -56,29 +87,42 @@ class CaseRow:
 
 COLUMNS = tuple(field.name for field in fields(CaseRow))
 
+_NEEDED = tuple(field.name for field in fields(CaseRow) if field.default is MISSING)
 
-def write_rows(rows: Iterable[CaseRow], stream: TextIO) -> None:
-    """Write rows as CSV with a header; numbers in full, so that reading gives them back exactly."""
+
+def write_rows(rows: Iterable[CaseRow], stream: TextIO, *, has_header: bool = True) -> None:
+    """Write rows as CSV; numbers in full, so that reading gives them back exactly."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    if has_header:
+        writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([repr(v) if isinstance(v, float) else v for v in astuple(row)])
+        writer.writerow([_format(value) for value in astuple(row)])
+
+
+def _format(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return " ".join(map(repr, value))
+    return repr(value) if isinstance(value, float) else value
 
 
 def read_rows(stream: TextIO) -> Iterator[CaseRow]:
     """Read what ``write_rows`` wrote; columns may come in any order and others may stand beside them.
 
+    A table of an earlier version lacks some columns: those that have a default in ``CaseRow`` take it.
+
     Raises:
-        DatasetError: A column is missing, or a value cannot be read; the text names line and column.
+        DatasetError: Any other column is missing, or a value cannot be read; the text names line and column.
     """
     reader = csv.DictReader(stream)
-    missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+    present = reader.fieldnames or ()
+    missing = [c for c in _NEEDED if c not in present]
     if missing:
         raise DatasetError(
-            f"expected a table with the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
+            f"expected a table with the columns {', '.join(_NEEDED)}; missing: {', '.join(missing)}"
         )
+    known = [c for c in COLUMNS if c in present]
     for record in reader:
-        values = {name: _parse(name, record[name], reader.line_num) for name in COLUMNS}
+        values = {name: _parse(name, record[name], reader.line_num) for name in known}
         yield CaseRow(**values)
 
 
@@ -87,6 +131,8 @@ def _parse(name: str, text: str | None, line: int) -> Any:
     try:
         if kind == "bool":
             return {"True": True, "False": False}[str(text)]
+        if kind.startswith("tuple"):
+            return tuple(map(float, (text or "").split()))
         return {"str": str, "int": int, "float": float}[kind](text or "")
     except (KeyError, ValueError):
         raise DatasetError(f"line {line}, column {name}: expected {kind}, got {text!r}") from None

@@ -6,9 +6,20 @@ a screen. Files appear whole or not at all.
 
 from __future__ import annotations
 
+from medconv.reporting.case_pictures import draw_pairs
 from medconv.reporting.curves import draw_curves
 from medconv.reporting.figure import Picture
 from medconv.reporting.overlays import draw_overlay
+from medconv.reporting.report import worst_first, write_report
 from medconv.reporting.tables import format_summary, format_table
 
-__all__ = ["Picture", "draw_curves", "draw_overlay", "format_summary", "format_table"]
+__all__ = [
+    "Picture",
+    "draw_curves",
+    "draw_overlay",
+    "draw_pairs",
+    "format_summary",
+    "format_table",
+    "worst_first",
+    "write_report",
+]

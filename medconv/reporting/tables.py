@@ -6,13 +6,26 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from medconv.metrics import LabelSummary, Summary
+from medconv.metrics import Empties, LabelSummary, Summary
+from medconv.metrics.scores import check_scores
 
 _EMPTIES = {
     "diagonal": "Dice 0 and the image's diagonal as distance",
     "inf": "Dice 0 and an infinite distance",
     "nan": "Dice 0, and no part in the means of distances",
 }
+
+
+def describe_empties(empties: Empties | float) -> str:
+    """What a structure on one side only counts for, in words.
+
+    Example:
+        >>> describe_empties(374)
+        'Dice 0 and 374 mm as distance'
+    """
+    if isinstance(empties, str):
+        return _EMPTIES[empties]
+    return f"Dice 0 and {empties:g} mm as distance"
 
 
 def format_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
@@ -56,31 +69,33 @@ def format_summary(summary: Summary) -> str:
         >>> from medconv.metrics import CaseRow, summarise
         >>> row = CaseRow("a", 1, "head", 0.9, 4.0, 1.5, False, False, 2.0, 2.1, 50.0)
         >>> print(format_summary(summarise([row])).splitlines()[0])
-        class  Dice    HD95 mm  HD mm  cases  missed  false positive  in neither
+        class  Dice    NSD  HD95 mm  HD mm  ASSD mm  cases  missed  false positive  in neither
     """
-    headers = ["class", "Dice", "HD95 mm", "HD mm", "cases", "missed", "false positive", "in neither"]
+    headers = ["class", *(score.title for score in _SCORES), *_COUNTS.values()]
     rows = [_label_row(label) for label in summary.labels]
+    counts = (sum(getattr(entry, name) for entry in summary.labels) for name in list(_COUNTS)[1:])
     mean = [
         "mean",
-        _number(summary.class_first_mean_dice, 4),
-        _number(summary.class_first_mean_hd95_mm, 2),
-        _number(summary.class_first_mean_hd_mm, 2),
+        *(_number(summary.class_first[score.name], score.digits) for score in _SCORES),
         str(summary.n_cases),
-        *(str(sum(getattr(s, name) for s in summary.labels)) for name in _COUNTS),
+        *map(str, counts),
     ]
     return "\n".join([format_table([*rows, mean], headers), "", *_conventions(summary)])
 
 
-_COUNTS = ("n_missed", "n_false_positive", "n_both_empty")
+_SCORES = check_scores(("dice", "nsd", "hd95_mm", "hd_mm", "assd_mm"))
+_COUNTS = {
+    "n": "cases",
+    "n_missed": "missed",
+    "n_false_positive": "false positive",
+    "n_both_empty": "in neither",
+}
 
 
 def _label_row(label: LabelSummary) -> list[str]:
     return [
         label.name,
-        _number(label.mean_dice, 4),
-        _number(label.mean_hd95_mm, 2),
-        _number(label.mean_hd_mm, 2),
-        str(label.n),
+        *(_number(label.scores[score.name].mean, score.digits) for score in _SCORES),
         *(str(getattr(label, name)) for name in _COUNTS),
     ]
 
@@ -88,7 +103,7 @@ def _label_row(label: LabelSummary) -> list[str]:
 def _conventions(summary: Summary) -> list[str]:
     return [
         "Means over cases; the last line is the mean over classes. A structure on one side only (missed or",
-        f"false positive) counts with {_EMPTIES[summary.empties]}; one in neither is left out.",
+        f"false positive) counts with {describe_empties(summary.empties)}; one in neither is left out.",
         f"Distances: {summary.convention}.",
     ]
 

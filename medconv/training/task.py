@@ -15,13 +15,12 @@ from medconv.errors import ConfigError, DatasetError
 from medconv.inference import mirror_average, mirror_axes, pack, sliding_window
 from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
-from medconv.metrics import SegmentationTable
+from medconv.metrics import CaseTable, SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.log_steps import logs_now
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
 from medconv.training.recorded_loss import RecordedLoss
-from medconv.training.sharing import gather_rows
 from medconv.transforms import Preprocessor
 
 _ASK_EVERY = 20
@@ -45,6 +44,7 @@ class SegmentationTask(pl.LightningModule):
         warmup: Share of the run over which the rate rises.
         overlap: Share by which sliding-window tiles overlap in validation.
         tile_batch: Tiles that pass the network together in validation.
+        surface_every: Validations between two that also measure surfaces (HD95 and so on); a test always does.
         mirror: Whether the final measurement averages over mirrored copies (2 to 8 times slower); validation between
             epochs never does. Axes on which labels have sides are left out.
         compile: Whether the network is compiled on a GPU before training.
@@ -79,6 +79,7 @@ class SegmentationTask(pl.LightningModule):
         warmup: float = 0.0,
         overlap: float = 0.5,
         tile_batch: int = 4,
+        surface_every: int = 1,
         mirror: bool = False,
         compile: bool = False,  # noqa: A002 - the word that PyTorch users type
         cuda_graph: bool | Literal["auto"] = "auto",
@@ -90,6 +91,8 @@ class SegmentationTask(pl.LightningModule):
                 "expected lr > 0, 0 <= momentum < 1, 0 <= warmup < 1 and weight_decay >= 0; got "
                 f"lr {lr}, momentum {momentum}, warmup {warmup}, weight_decay {weight_decay}"
             )
+        if surface_every < 1:
+            raise ConfigError(f"expected surface_every of 1 or more validations, got {surface_every}")
         self.network = network
         self.loss = DeepSupervisionLoss(loss or DiceCrossEntropyLoss())
         self.optimizer_settings = (optimizer, lr, weight_decay, momentum)
@@ -105,6 +108,8 @@ class SegmentationTask(pl.LightningModule):
         self.data_config: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
         self.table: SegmentationTable | None = None
+        self.result: CaseTable | None = None
+        self.surface_every, self._validations = surface_every, 0
         self.train_loss = MeanMetric(nan_strategy="disable")
         # a rank may have no validation case of its own
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -212,10 +217,15 @@ class SegmentationTask(pl.LightningModule):
     # --- validation and test -----------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Begin an empty table."""
-        self.table = SegmentationTable(self.plan.label_names)
+        """Begin an empty table; between epochs surfaces are measured every now and then."""
+        is_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        surfaces = not is_training or self._validations % self.surface_every == 0
+        self._validations += is_training
+        self.table = SegmentationTable(self.plan.label_names, surfaces=surfaces).to(self.device)
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        """Begin an empty table."""
+        self.table = SegmentationTable(self.plan.label_names).to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Predict one whole case, measure it on its own grid."""
@@ -258,12 +268,14 @@ class SegmentationTask(pl.LightningModule):
 
     def _summarise(self, stage: str) -> None:
         assert self.table is not None
-        self.table.merge(gather_rows(self.table.rows))
-        summary = self.table.summary()
+        self.result = self.table.compute()
+        summary = self.result.summary()
         if not self.trainer.sanity_checking:
             self.measured = summary.to_dict()
         self.log(f"{stage}/dice", summary.class_first_mean_dice, prog_bar=True)
-        self.log(f"{stage}/hd95_mm", summary.class_first_mean_hd95_mm)
+        if self.table.surfaces:
+            self.log(f"{stage}/hd95_mm", summary.class_first_mean_hd95_mm)
+            self.log(f"{stage}/nsd", summary.class_first["nsd"])
         for label in summary.labels:
             self.log(f"{stage}/dice_{label.name}", label.mean_dice)
 

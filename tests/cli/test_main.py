@@ -37,6 +37,8 @@ def spy(*words: str) -> tuple[int, list[str], float]:
         (("--help",), 0.3),
         (("--version",), 0.3),
         (("predict", "--help"), 0.5),
+        (("evaluate", "--help"), 0.5),
+        (("compare-tables", "--help"), 0.5),
         (("info", "--help"), 0.5),
         (("list", "--help"), 0.5),
         (("list", "configs"), 0.5),
@@ -71,7 +73,7 @@ def test_a_misspelt_command_is_recognised(capsys: pytest.CaptureFixture[str]) ->
     assert seen.out == ""
     assert seen.err == (
         "medconv: no command 'predct'; did you mean 'predict'? "
-        "Commands: fit, validate, test, predict, info, list; see medconv --help\n"
+        "Commands: fit, validate, test, predict, evaluate, compare-tables, info, list; see medconv --help\n"
     )
 
 

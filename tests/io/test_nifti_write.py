@@ -10,13 +10,14 @@ from nibabel.nifti1 import Nifti1Extension
 from medconv.errors import BadImageError, ConfigError, GeometryError
 from medconv.io import (
     labels_to_nibabel,
+    read_header,
     read_labels,
     read_volume,
     volume_from_array,
     write_labels,
     write_volume,
 )
-from medconv.io.nifti import label_table_xml
+from medconv.io.nifti import label_names_in_header, label_table_xml
 
 NAMES = {0: "background", 1: "grey & white <matter>", 2: 'ventricle "left"'}
 
@@ -244,3 +245,12 @@ def test_the_image_itself_is_never_replaced(scan):
         write_labels(scan, np.zeros((7, 6, 5), int), volume)
     with pytest.raises(ConfigError, match="the image itself"):
         write_volume(scan.parent / "." / scan.name, np.zeros((1, 7, 6, 5)), volume)
+
+
+def test_names_in_a_file_come_back(scan, tmp_path):
+    scan = read_volume(scan)
+    names = {0: "background", 1: "grey & <white>", 2: "außen"}
+    write_labels(tmp_path / "a.nii.gz", np.ones(scan.shape, np.uint8), scan, names)
+    assert label_names_in_header(read_header(tmp_path / "a.nii.gz").raw) == names
+    write_labels(tmp_path / "b.nii.gz", np.ones(scan.shape, np.uint8), scan)
+    assert label_names_in_header(read_header(tmp_path / "b.nii.gz").raw) == {}

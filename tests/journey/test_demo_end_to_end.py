@@ -54,6 +54,8 @@ def test_fit_leaves_everything_in_one_folder_and_nothing_elsewhere(fitted):
         "best.ckpt",
         "last.ckpt",
         "table.csv",
+        "report.html",
+        "table.json",
         "summary.json",
         "config.yaml",
         "metrics.csv",
@@ -69,7 +71,7 @@ def test_the_table_has_one_row_a_case_and_class(fitted):
     rows = read_table(folder / "runs/unet_sym/table.csv")
     cases = sorted((folder / "data/demo/imagesTs").glob("*.nii.gz"))
     assert len(rows) == len(cases) * 2
-    summary = json.loads((folder / "runs/unet_sym/summary.json").read_text())
+    summary = json.loads((folder / "runs/unet_sym/table.json").read_text())["summary"]
     by_class = [[float(r["dice"]) for r in rows if r["name"] == c["name"]] for c in summary["labels"]]
     assert summary["class_first_mean_dice"] == pytest.approx(np.mean([np.mean(v) for v in by_class]))
 

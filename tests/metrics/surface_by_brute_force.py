@@ -11,11 +11,14 @@ Mask = npt.NDArray[np.bool_]
 Distances = npt.NDArray[np.float64]
 
 
-def surface(mask: Mask) -> npt.NDArray[np.intp]:
+def surface(mask: Mask, beyond: int = 0) -> npt.NDArray[np.intp]:
     faces = generate_binary_structure(mask.ndim, 1)
-    return np.argwhere(mask & ~binary_erosion(mask, faces, border_value=0))
+    return np.argwhere(mask & ~binary_erosion(mask, faces, border_value=beyond))
 
 
-def distances_mm(pred: Mask, ref: Mask, spacing_mm: tuple[float, ...]) -> tuple[Distances, Distances]:
-    pairs = cdist(surface(pred) * np.array(spacing_mm), surface(ref) * np.array(spacing_mm))
+def distances_mm(
+    pred: Mask, ref: Mask, spacing_mm: tuple[float, ...], beyond: int = 0
+) -> tuple[Distances, Distances]:
+    here, there = (surface(mask, beyond) * np.array(spacing_mm) for mask in (pred, ref))
+    pairs = cdist(here, there)
     return pairs.min(axis=1), pairs.min(axis=0)

@@ -126,6 +126,10 @@ def test_pooled_percentile_of_g4() -> None:
     assert surface_distances(*square_in_square(), 1).hausdorff_mm(95, "pooled") == pytest.approx(2.739573)
 
 
+def test_masd_of_g4_weighs_both_surfaces_alike() -> None:
+    assert surface_distances(*square_in_square(), 1).masd_mm() == pytest.approx(2.065028, abs=1e-6)
+
+
 @pytest.mark.parametrize("make", [two_voxels, shifted_square, image_and_inset], ids=["G1", "G3", "G5"])
 @pytest.mark.parametrize("spacing_mm", [1, 0.35], ids=str)
 def test_g2_a_mask_and_itself(make: Make, spacing_mm: float) -> None:

@@ -58,7 +58,7 @@ def test_volumes_without_foreground_count_as_background() -> None:
 
 
 def test_labels_outside_the_range_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"expected labels 0 … 1, got 2 … 2 in the prediction"):
+    with pytest.raises(ShapeError, match=r"expected labels 0 … 1, got 0 … 2 in the prediction"):
         dice(np.array([0, 2]), np.array([0, 1]), 2)
     with pytest.raises(ShapeError, match=r"got -1 … 1 in the reference"):
         dice(np.array([1, 1]), np.array([-1, 1]), 2)

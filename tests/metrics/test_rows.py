@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 from dataclasses import replace
+from math import isnan
 
 import pytest
 
@@ -11,7 +13,10 @@ from medconv.metrics import CaseRow
 from medconv.metrics.rows import COLUMNS, read_rows, write_rows
 
 NAN, INF = float("nan"), float("inf")
-ROW = CaseRow('case, "1"\nß', 1, "left, upper", 0.1 + 0.2, 1 / 3, 0.7, False, False, 1.25, 2.5, 25.98)
+MEASURED = {"iou": 0.2, "sensitivity": 0.4, "precision": 0.5, "volume_difference_ml": 1.25}
+MEASURED |= {"assd_mm": 0.1, "masd_mm": 0.12, "nsd": 2 / 3, "nsd_tolerance_mm": 1.0}
+FIRST = ('case, "1"\nß', 1, "left, upper", 0.1 + 0.2, 1 / 3, 0.7, False, False, 1.25, 2.5, 25.98)
+ROW = CaseRow(*FIRST, **MEASURED)
 MISSED = replace(ROW, label=2, dice=0.0, hd_mm=INF, hd95_mm=INF, pred_empty=True)
 ABSENT = replace(ROW, label=3, dice=NAN, hd_mm=NAN, hd95_mm=NAN, ref_empty=True, pred_empty=True)
 
@@ -26,14 +31,50 @@ def test_what_is_written_is_read_back_to_the_last_bit() -> None:
 
 
 def test_columns_may_be_moved_and_added() -> None:
-    stream = io.StringIO("note," + ",".join(reversed(COLUMNS)) + "\nx,1,2,3,False,True,6.5,7,0.5,organ,4,a\n")
+    late = "surfel count pooled,0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
+    header = "note," + ",".join(reversed(COLUMNS))
+    stream = io.StringIO(f"{header}\nx,{late},1,2,3,False,True,6.5,7,0.5,organ,4,a\n")
     (row,) = read_rows(stream)
-    assert row == CaseRow("a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1)
+    floats = map(float, range(10, 18))
+    expected = CaseRow(
+        *("a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1),
+        *floats,
+        *(18, 19, 20, 21, (0.5, 2.0), "surfel count pooled"),
+    )
+    assert row == expected
+
+
+def test_tables_of_earlier_versions_are_read_and_what_they_lack_is_unknown() -> None:
+    old = [name for name in COLUMNS if name in inspect_required()]
+    stream = io.StringIO(",".join(old) + "\na,4,organ,0.5,7,6.5,True,False,3,2,1\n")
+    (row,) = read_rows(stream)
+    assert (row.case_id, row.hd95_mm, row.diagonal_mm) == ("a", 6.5, 1)
+    lacking = [getattr(row, name) for name in COLUMNS if name not in old]
+    assert all(isnan(value) for value in lacking if isinstance(value, float))
+    assert [value for value in lacking if not isinstance(value, float)] == [
+        -1,
+        -1,
+        -1,
+        -1,
+        (),
+        "voxel count directed_max",
+    ]
+
+
+def inspect_required() -> set[str]:
+    empty = inspect.Parameter.empty
+    return {n for n, p in inspect.signature(CaseRow).parameters.items() if p.default is empty}
 
 
 def test_every_float_column_that_has_a_unit_says_it() -> None:
     floats = [name for name in COLUMNS if CaseRow.__annotations__[name] == "float"]
-    assert [n for n in floats if not n.endswith(("_mm", "_ml"))] == ["dice"]
+    assert [n for n in floats if not n.endswith(("_mm", "_ml"))] == [
+        "dice",
+        "iou",
+        "sensitivity",
+        "precision",
+        "nsd",
+    ]
 
 
 def test_rows_travel_between_processes() -> None:
@@ -50,6 +91,8 @@ def test_agreement_forgives_rounding_and_nothing_else() -> None:
         {"name": "right"},
         {"pred_empty": True},
         {"hd95_mm": INF},
+        {"nsd_tolerance_mm": 2.0},
+        {"masd_mm": NAN},
     ):
         assert not ROW.agrees_with(replace(ROW, **changed))
 

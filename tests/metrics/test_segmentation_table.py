@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from medconv.errors import ConfigError, DatasetError, GeometryError, ShapeError
-from medconv.metrics import CaseRow, SegmentationTable, dice, hausdorff_mm
+from medconv.metrics import (
+    CaseRow,
+    CaseTable,
+    SegmentationTable,
+    dice,
+    hausdorff_mm,
+    measure_case,
+    surface_distances,
+)
 
 NAMES = {0: "background", 1: "head", 2: "tail", 5: "other"}
 LabelMap = npt.NDArray[np.uint8]
@@ -37,8 +47,11 @@ def measured(seeds: list[int]) -> SegmentationTable:
 
 
 def test_each_row_holds_what_the_functions_give() -> None:
-    table = measured(list(range(6)))
-    assert len(table) == 18
+    tolerances_mm = {1: 0.0, 2: 0.7, 5: 2.5}
+    table = SegmentationTable(NAMES, tolerances_mm=tolerances_mm)
+    for seed in range(6):
+        table.add(f"case_{seed:03}", *case(seed))
+    assert len(table.rows) == 18
     for row in table.rows:
         pred, ref, spacing_mm = case(int(row.case_id[-3:]))
         pair = (pred == row.label, ref == row.label)
@@ -48,6 +61,16 @@ def test_each_row_holds_what_the_functions_give() -> None:
             hausdorff_mm(*pair, spacing_mm, percentile=95),
         )
         np.testing.assert_array_equal((row.dice, row.hd_mm, row.hd95_mm), expected)
+        distances, tolerance_mm = surface_distances(*pair, spacing_mm), tolerances_mm[row.label]
+        np.testing.assert_array_equal(
+            (row.assd_mm, row.masd_mm, row.nsd, row.nsd_tolerance_mm),
+            (distances.assd_mm(), distances.masd_mm(), distances.within(tolerance_mm), tolerance_mm),
+        )
+        with np.errstate(invalid="ignore"):
+            both, p, r = np.float64((pair[0] & pair[1]).sum()), pair[0].sum(), pair[1].sum()
+            counted = (both / (p + r - both), both / r, both / p)
+        np.testing.assert_allclose((row.iou, row.sensitivity, row.precision), counted, rtol=1e-12)
+        assert row.volume_difference_ml == pytest.approx(row.pred_volume_ml - row.ref_volume_ml)
         assert (row.pred_empty, row.ref_empty) == (not pair[0].any(), not pair[1].any())
         assert row.ref_volume_ml == pytest.approx(pair[1].sum() * np.prod(spacing_mm) / 1000)
         assert row.pred_volume_ml == pytest.approx(pair[0].sum() * np.prod(spacing_mm) / 1000)
@@ -56,9 +79,25 @@ def test_each_row_holds_what_the_functions_give() -> None:
         assert row.name == NAMES[row.label]
 
 
+def test_a_label_without_a_tolerance_has_no_nsd() -> None:
+    rows = measure_case("a", *case(0), NAMES, tolerances_mm={5: 0.5})
+    assert [r.label for r in rows if np.isnan(r.nsd_tolerance_mm)] == [1, 2]
+    assert all(np.isnan(r.nsd) for r in rows[:2])
+    assert rows[2].nsd_tolerance_mm == 0.5
+
+
+def test_tolerances_that_do_not_fit_are_refused() -> None:
+    for wrong in (-1, np.nan, np.inf, {1: -0.5}):
+        with pytest.raises(ConfigError, match=r"expected tolerances_mm of 0 mm or more, got \{1: "):
+            SegmentationTable({1: "organ"}, tolerances_mm=wrong)
+    with pytest.raises(ConfigError, match=r"tolerances_mm names labels \[0, 3\], which are not among"):
+        measure_case("a", *case(0), NAMES, tolerances_mm={0: 1, 3: 1})
+
+
 def test_rows_are_plain_values() -> None:
     for row in measured([0, 1]).rows:
-        assert {type(v) for v in vars(row).values()} == {str, int, float, bool}
+        assert {type(v) for v in vars(row).values()} == {str, int, float, bool, tuple}
+        assert {type(v) for v in row.spacing_mm} == {float}
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
@@ -74,7 +113,7 @@ def test_any_sharding_with_repeated_cases_and_an_idle_process_gives_the_same_tab
     for shard in shards:
         merged.merge(shard.rows)
     assert repr(merged.summary()) == repr(expected.summary())
-    files = [t.to_csv(tmp_path / f"{i}.csv").read_bytes() for i, t in enumerate((merged, expected))]
+    files = [t.compute().to_csv(tmp_path / f"{i}.csv").read_bytes() for i, t in enumerate((merged, expected))]
     assert files[0] == files[1]
 
 
@@ -110,30 +149,30 @@ def test_empties_are_stored_as_they_are_and_weighed_in_the_summary(tmp_path: Pat
     missed, never = table.rows
     assert (missed.dice, missed.hd_mm, missed.hd95_mm) == (0, np.inf, np.inf)
     assert np.isnan([never.dice, never.hd_mm, never.hd95_mm]).all()
-    path = table.to_csv(tmp_path / "table.csv")
+    path = table.compute().to_csv(tmp_path / "table.csv")
     assert table.summary().labels[0].mean_hd_mm == np.inf
-    again = SegmentationTable.from_csv(path, empties="diagonal").summary().labels[0]
+    again = CaseTable.from_csv(path, empties="diagonal").summary().labels[0]
     assert again.mean_hd_mm == pytest.approx(7 * 3**0.5)
 
 
 def test_a_csv_brings_the_table_back(tmp_path: Path) -> None:
     table = measured(list(range(5)))
-    back = SegmentationTable.from_csv(table.to_csv(tmp_path / "new" / "table.csv"))
+    back = CaseTable.from_csv(table.compute().to_csv(tmp_path / "new" / "table.csv"))
     assert repr(back.rows) == repr(table.rows)
     assert repr(back.summary()) == repr(table.summary())
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["table.csv"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = measured([0]).to_csv(tmp_path / "table.csv")
+    path = measured([0]).compute().to_csv(tmp_path / "table.csv")
     before = path.read_bytes()
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("medconv.metrics.table.write_rows", full)
+    monkeypatch.setattr("medconv.metrics.case_table.write_rows", full)
     with pytest.raises(OSError, match="no space left"):
-        measured([1]).to_csv(path)
+        measured([1]).compute().to_csv(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -150,11 +189,44 @@ def test_contradictions_are_refused() -> None:
     table = measured([0])
     pred, ref, spacing_mm = case(0)
     table.add("case_000", pred, ref, spacing_mm)
-    assert len(table) == 3
-    with pytest.raises(DatasetError, match=r"case case_000, \w+: measured twice with different results"):
-        table.add("case_000", np.roll(pred, 1, 0), ref, spacing_mm)
+    assert len(table.rows) == 3
     with pytest.raises(DatasetError, match=r"label 9 \(liver\) is not in this table"):
         table.merge([CaseRow("b", 9, "liver", 1, 0, 0, False, False, 1, 1, 1)])
+    table.add("case_000", np.roll(pred, 1, 0), ref, spacing_mm)
+    with pytest.raises(DatasetError, match=r"case case_000, \w+: measured twice with different results"):
+        table.compute()
+    table.reset()
+    assert table.compute().rows == ()
+
+
+def test_a_batch_of_tensors_measures_as_its_cases_do() -> None:
+    cases = [case(seed) for seed in range(3)]
+    table = SegmentationTable(NAMES)
+    preds, refs, spacings = zip(*cases, strict=True)
+    tensors = [[torch.from_numpy(m) for m in side] for side in (preds, refs)]
+    table.update(["case_000", "case_001", "case_002"], *tensors, torch.tensor(np.array(spacings)))
+    assert repr(table.compute().rows) == repr(measured([0, 1, 2]).rows)
+    with pytest.raises(
+        ShapeError, match=r"as many predictions, references and spacings .* got \[2, 1, 1, 1\]"
+    ):
+        table.update(["a", "b"], preds[:1], refs[:1], spacings[:1])
+
+
+def test_no_cast_touches_what_was_measured() -> None:
+    table, expected = measured([0, 1]), measured([0, 1]).compute().csv_text()
+    parent = torch.nn.ModuleList([table])
+    parent.half().double().to(torch.bfloat16)
+    assert table.compute().csv_text() == expected
+    assert pickle.loads(pickle.dumps(table)).compute().csv_text() == expected
+    assert table.state_dict() == {}
+
+
+def test_without_surfaces_only_counts_are_measured() -> None:
+    quick = SegmentationTable(NAMES, surfaces=False)
+    quick.add("case_000", *case(0))
+    for fast, full in zip(quick.rows, measured([0]).rows, strict=True):
+        assert repr((fast.dice, fast.iou, fast.tp_voxels)) == repr((full.dice, full.iou, full.tp_voxels))
+        assert np.isnan([fast.hd_mm, fast.hd95_mm, fast.assd_mm, fast.nsd]).all()
 
 
 @pytest.mark.parametrize("label", [3, 6, -1, 1000])
@@ -167,7 +239,7 @@ def test_labels_without_a_name_are_refused(label: int, side: str) -> None:
         DatasetError, match=rf"case x: expected labels \[0, 1, 2, 5\] in the {side}, got also \[{label}\]"
     ):
         table.add("x", maps["prediction"], maps["reference"], 1)
-    assert len(table) == 0
+    assert len(table.rows) == 0
 
 
 def test_other_misuse_is_refused(tmp_path: Path) -> None:
@@ -180,9 +252,9 @@ def test_other_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected at least one label besides background"):
         SegmentationTable({0: "background"})
     path = tmp_path / "empty.csv"
-    SegmentationTable(NAMES).to_csv(path)
+    SegmentationTable(NAMES).compute().to_csv(path)
     with pytest.raises(DatasetError, match=r"empty\.csv: expected at least one row"):
-        SegmentationTable.from_csv(path)
+        CaseTable.from_csv(path)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(DatasetError, match=r"empty\.csv: expected a table with the columns case_id"):
-        SegmentationTable.from_csv(path)
+        CaseTable.from_csv(path)

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from math import inf, isnan, nan
 
+import numpy as np
 import pytest
 
 from medconv.errors import ConfigError
@@ -85,12 +86,12 @@ def test_the_order_of_rows_shows_in_no_digit() -> None:
     expected = summarise(rows).to_dict()
     for _ in range(5):
         rng.shuffle(rows)
-        assert summarise(rows).to_dict() == expected
+        assert repr(summarise(rows).to_dict()) == repr(expected)
 
 
 def test_it_becomes_plain_values() -> None:
     plain = summarise([row(0, 1, 0.8), missed(1, 1)]).to_dict()
-    assert json.loads(json.dumps(plain)) == plain
+    assert repr(json.loads(json.dumps(plain))) == repr(plain)
     assert plain["labels"][0]["n_missed"] == 1
     assert plain["empties"] == "diagonal"
     assert "image edge counted" in plain["convention"]
@@ -103,5 +104,40 @@ def test_numbers_with_a_unit_say_it() -> None:
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"expected empties one of diagonal, inf, nan, got 'zero'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"expected empties one of diagonal, inf, nan, or a distance in mm such as 374, got 'zero'",
+    ):
         summarise([], "zero")  # type: ignore[arg-type]
+
+
+def test_classes_first_and_cases_first_are_told_apart() -> None:
+    """Golden vector G15: a case that lacks a class weighs differently in the two."""
+    scores = {0: {1: 0.9, 3: 0.8}, 1: {1: 0.8, 2: 0.2}, 2: {1: 0.7}}
+    rows = [row(c, k, d) for c, own in scores.items() for k, d in own.items()]
+    rows += [absent(0, 2), absent(1, 3), absent(2, 2), absent(2, 3)]
+    summary = summarise(rows)
+    assert summary.class_first["dice"] == pytest.approx(0.6, abs=1e-12)
+    assert summary.case_first["dice"] == pytest.approx(0.683333, abs=1e-6)
+
+
+def test_a_number_of_mm_is_a_policy_too() -> None:
+    """BraTS counts 374 mm for a structure that was missed."""
+    (label,) = summarise([row(0, 1, 0.8, hd95_mm=2.0), missed(1, 1)], 374).labels
+    assert label.mean_hd95_mm == (2 + 374) / 2
+
+
+def test_regions_stand_after_the_classes_and_outside_the_mean() -> None:
+    region = replace(row(0, 1, 0.1), label=-1, name="whole")
+    summary = summarise([region, row(0, 2, 0.5), row(0, 1, 0.7)])
+    assert [entry.label for entry in summary.labels] == [1, 2, -1]
+    assert summary.class_first["dice"] == summary.case_first["dice"] == pytest.approx(0.6)
+    assert summarise([region]).class_first["dice"] == pytest.approx(0.1)
+
+
+def test_the_spread_is_that_of_numpy() -> None:
+    dice = [0.5, 0.9, 0.7, 0.65]
+    spread = summarise([row(i, 1, d) for i, d in enumerate(dice)]).labels[0].scores["dice"]
+    assert (spread.mean, spread.median, spread.sd) == pytest.approx(
+        (np.mean(dice), np.median(dice), np.std(dice, ddof=1))
+    )

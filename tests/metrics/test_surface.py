@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
-from surface_by_brute_force import distances_mm
+from surface_by_brute_force import distances_mm, surface
 
 from medconv.errors import ConfigError, GeometryError, ShapeError
 from medconv.metrics import (
+    SurfaceConvention,
     SurfaceDistances,
     hausdorff_mm,
     label_surface_distances,
@@ -43,7 +44,14 @@ def volumes(draw: st.DrawFn, masks: int = 2) -> tuple[list[Mask], tuple[float, .
 
 def figures(pred: Mask, ref: Mask, spacing_mm: Any) -> list[float]:
     d = surface_distances(pred, ref, spacing_mm)
-    return [d.hausdorff_mm(), d.hausdorff_mm(95), d.hausdorff_mm(95, "pooled"), d.assd_mm(), d.within(1.0)]
+    return [
+        d.hausdorff_mm(),
+        d.hausdorff_mm(95),
+        d.hausdorff_mm(95, "pooled"),
+        d.assd_mm(),
+        d.masd_mm(),
+        d.within(1.0),
+    ]
 
 
 @settings(max_examples=100)
@@ -56,12 +64,45 @@ def test_every_distance_equals_brute_force(drawn: tuple[list[Mask], tuple[float,
     np.testing.assert_allclose(ours.ref_to_pred_mm, back, rtol=1e-12)
 
 
+@settings(max_examples=60)
+@given(volumes(), st.sampled_from([0, 3.7, 50, 95, 99.9, 100]))
+def test_percentiles_equal_numpy_and_are_the_same_without_the_far_distances(
+    drawn: tuple[list[Mask], tuple[float, ...]], percentile: float
+) -> None:
+    (pred, ref), spacing_mm = drawn
+    forth, back = distances_mm(pred, ref, spacing_mm)
+    expected = max(np.percentile(forth, percentile), np.percentile(back, percentile))
+    ours = surface_distances(pred, ref, spacing_mm)
+    assert ours.hausdorff_mm(percentile) == pytest.approx(expected, rel=1e-12)
+    assert hausdorff_mm(pred, ref, spacing_mm, percentile) == ours.hausdorff_mm(percentile)
+    pooled = np.percentile(np.concatenate([forth, back]), percentile)
+    assert ours.hausdorff_mm(percentile, "pooled") == pytest.approx(pooled, rel=1e-12)
+    assert hausdorff_mm(pred, ref, spacing_mm, percentile, "pooled") == pytest.approx(pooled, rel=1e-12)
+
+
+def test_an_island_that_a_percentile_does_not_see_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    pred = np.zeros((40, 40, 40), bool)
+    pred[2:20, 2:20, 2:20] = True
+    ref = np.roll(pred, 1, axis=0)
+    pred[36:38, 36:38, 36:38] = True
+    expected = surface_distances(pred, ref, 1).hausdorff_mm(95)
+    for name in ("_search_tree", "_search_all"):
+        monkeypatch.delattr(nearest, name)
+    assert hausdorff_mm(pred, ref, 1, 95) == expected == 1
+
+
 @pytest.mark.parametrize("ring_voxels", [1, 30, 10_000], ids=["tree", "both", "rings"])
+@pytest.mark.parametrize("few", [0, 10_000], ids=["tree for few", "pairs for many"])
 @pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (5.0, 0.7, 0.7), (0.8, 0.8, 3.0)], ids=str)
-def test_rings_and_tree_give_the_same_distances(
-    ring_voxels: int, spacing_mm: tuple[float, ...], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+def test_rings_tree_and_pairs_give_the_same_distances(
+    ring_voxels: int,
+    few: int,
+    spacing_mm: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
 ) -> None:
     monkeypatch.setattr(nearest, "_RING_VOXELS", ring_voxels)
+    monkeypatch.setattr(nearest, "_FEW_POINTS", few)
     nearest._ball.cache_clear()
     pred, ref = (rng.random((14, 12, 10)) < share for share in (0.01, 0.05))
     pred[2:8, 3:9, 2:9] = ref[4:11, 3:9, 3:9] = True
@@ -109,12 +150,12 @@ def test_it_equals_monai_where_both_masks_exist(drawn: tuple[list[Mask], tuple[f
 @given(volumes(masks=3))
 def test_the_laws_of_a_distance_hold(drawn: tuple[list[Mask], tuple[float, ...]]) -> None:
     (a, b, c), spacing_mm = drawn
-    hd, hd95, _, assd, _ = figures(a, b, spacing_mm)
+    hd, hd95, _, assd, masd, _ = figures(a, b, spacing_mm)
     diagonal = np.sqrt(sum(((n - 1) * s) ** 2 for n, s in zip(a.shape, spacing_mm, strict=True)))
-    assert figures(a, a, spacing_mm) == [0, 0, 0, 0, 1]
+    assert figures(a, a, spacing_mm) == [0, 0, 0, 0, 0, 1]
     np.testing.assert_allclose(figures(b, a, spacing_mm), figures(a, b, spacing_mm), rtol=1e-12)
     assert hd95 <= hd <= diagonal * (1 + 1e-12)
-    assert assd <= hd
+    assert max(assd, masd) <= hd
     assert hd <= (hausdorff_mm(a, c, spacing_mm) + hausdorff_mm(c, b, spacing_mm)) * (1 + 1e-12)
     distances = surface_distances(a, b, spacing_mm)
     ladder = [distances.hausdorff_mm(p) for p in (0, 10, 50, 90, 95, 100)]
@@ -136,7 +177,7 @@ def test_neither_frame_nor_unit_matters(drawn: tuple[list[Mask], tuple[float, ..
     np.testing.assert_allclose(figures(*flipped, spacing_mm), expected, rtol=1e-12)
     np.testing.assert_allclose(figures(*turned, (*spacing_mm[1:], spacing_mm[0])), expected, rtol=1e-12)
     tripled = figures(pred, ref, tuple(3 * s for s in spacing_mm))
-    np.testing.assert_allclose(tripled[:4], [3 * e for e in expected[:4]], rtol=1e-12)
+    np.testing.assert_allclose(tripled[:5], [3 * e for e in expected[:5]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (16, 16, 16)], ids=str)
@@ -144,7 +185,7 @@ def test_empty_sides_are_infinite_or_nan_and_never_zero(shape: tuple[int, ...]) 
     nothing, something = np.zeros(shape, bool), np.zeros(shape, bool)
     something[3:6, 3:6] = True
     for pair in ((nothing, something), (something, nothing)):
-        assert figures(*pair, 1) == [np.inf, np.inf, np.inf, np.inf, 0]
+        assert figures(*pair, 1) == [np.inf] * 5 + [0]
     assert np.isnan(figures(nothing, nothing, 1)).all()
 
 
@@ -172,6 +213,51 @@ def test_any_integer_type_gives_the_same_distances(dtype: Any, rng: np.random.Ge
     assert figures(torch.from_numpy(pred), torch.from_numpy(ref), 1) == figures(pred, ref, 1)
 
 
+@settings(max_examples=40)
+@given(volumes())
+def test_a_cut_by_the_image_is_no_surface_if_its_edge_is_ignored(
+    drawn: tuple[list[Mask], tuple[float, ...]],
+) -> None:
+    (pred, ref), spacing_mm = drawn
+    ours = surface_distances(pred, ref, spacing_mm, SurfaceConvention(edge="ignore"))
+    if all(len(surface(m, beyond=1)) for m in (pred, ref)):
+        forth, back = distances_mm(pred, ref, spacing_mm, beyond=1)
+        np.testing.assert_allclose(ours.pred_to_ref_mm, forth, rtol=1e-12)
+        np.testing.assert_allclose(ours.ref_to_pred_mm, back, rtol=1e-12)
+    else:
+        assert len(ours.pred_to_ref_mm) == len(surface(pred, beyond=1))
+        assert len(ours.ref_to_pred_mm) == len(surface(ref, beyond=1))
+        assert not np.isfinite(ours.hausdorff_mm())
+
+
+def test_a_cut_plane_agrees_only_where_the_edge_counts() -> None:
+    pred, ref = np.zeros((2, 12, 20, 20), bool)
+    pred[:8, 4:16, 4:16], ref[:5, 6:14, 6:14] = True, True
+    counted = surface_distances(pred, ref, 1)
+    ignored = surface_distances(pred, ref, 1, SurfaceConvention(edge="ignore"))
+    assert counted.within(1) > 0.2
+    assert ignored.within(1) == 0
+    assert ignored.assd_mm() > counted.assd_mm()
+
+
+def test_an_unknown_convention_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected surface 'voxel' or 'surfel', got 'mesh'"):
+        SurfaceConvention("mesh")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected edge 'count' or 'ignore', got 'nearest'"):
+        SurfaceConvention(edge="nearest")  # type: ignore[arg-type]
+
+
+def test_labels_may_be_any_whole_numbers(rng: np.random.Generator) -> None:
+    maps = np.kron(rng.integers(0, 5, (2, 3, 4, 3)), np.ones((1, 3, 3, 3), int))
+    names = np.array([0, -(2**40), 300, 70_000, 2**60])
+    expected = label_surface_distances(*maps, 1)
+    found = label_surface_distances(*names[maps], 1)
+    assert sorted(found) == sorted(names[1:].tolist())
+    for label, distances in expected.items():
+        np.testing.assert_array_equal(found[int(names[label])].pred_to_ref_mm, distances.pred_to_ref_mm)
+        np.testing.assert_array_equal(found[int(names[label])].ref_to_pred_mm, distances.ref_to_pred_mm)
+
+
 def test_input_that_cannot_be_measured_is_refused() -> None:
     mask = np.ones((4, 4), bool)
     with pytest.raises(ShapeError, match=r"of one shape with 1 to 3 axes, got \(4, 4\) and \(3, 4\)"):
@@ -186,5 +272,7 @@ def test_input_that_cannot_be_measured_is_refused() -> None:
     distances = SurfaceDistances(np.zeros(1), np.zeros(1))
     with pytest.raises(ConfigError, match="expected a percentile from 0 to 100, got 101"):
         distances.hausdorff_mm(101)
+    with pytest.raises(ConfigError, match="expected a percentile from 0 to 100, got -5"):
+        hausdorff_mm(mask, mask, 1, -5)
     with pytest.raises(ConfigError, match="expected directions 'directed_max' or 'pooled', got 'both'"):
         distances.hausdorff_mm(95, "both")  # type: ignore[arg-type]

@@ -36,9 +36,9 @@ def test_rows_of_another_length_are_refused() -> None:
 def test_a_summary_shows_scores_counts_and_conventions() -> None:
     lines = format_summary(summarise([ROW, MISSED, ABSENT])).splitlines()
     cells = [line.split() for line in lines]
-    assert cells[2] == ["head", "0.4500", "25.75", "27.00", "2", "1", "0", "0"]
-    assert cells[3] == ["tail", "-", "-", "-", "1", "0", "0", "1"]
-    assert cells[4] == ["mean", "0.4500", "25.75", "27.00", "2", "1", "0", "1"]
+    assert cells[2] == ["head", "0.4500", "-", "25.75", "27.00", "-", "2", "1", "0", "0"]
+    assert cells[3] == ["tail", "-", "-", "-", "-", "-", "1", "0", "0", "1"]
+    assert cells[4] == ["mean", "0.4500", "-", "25.75", "27.00", "-", "2", "1", "0", "1"]
     text = " ".join(lines)
     assert "the image's diagonal as distance" in text
     assert "image edge counted" in text

@@ -77,6 +77,25 @@ def test_the_last_weights_are_validated_though_no_validation_was_due(data, tmp_p
     assert task.measured
 
 
+def test_surfaces_are_measured_every_second_validation_if_asked_and_always_at_the_end(data, tmp_path):
+    task = build_task({"network": NETWORK, "surface_every": 2})
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            del trainer
+            seen.append((pl_module.table.surfaces, "nan" not in repr(pl_module.result.rows[0].hd_mm)))
+
+    run = trainer(tmp_path, Watch(), max_epochs=3)
+    run.fit(task, data)
+    assert seen == [(True, True), (False, False), (True, True)]
+    assert "val/dice" in run.callback_metrics
+    run.validate(task, data, verbose=False)
+    assert seen[-1] == (True, True)
+    with pytest.raises(ConfigError, match="expected surface_every of 1 or more validations, got 0"):
+        build_task({"network": NETWORK, "surface_every": 0})
+
+
 def test_time_drives_the_learning_rate_where_it_is_further_than_the_steps(data, tmp_path):
     task = build_task({"network": NETWORK, "lr": 1.0, "schedule": "cosine"})
     run = trainer(tmp_path, max_epochs=100_000, max_time={"seconds": 2}, check_val_every_n_epoch=10_000)

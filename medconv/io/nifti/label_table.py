@@ -7,7 +7,10 @@ which TotalSegmentator's masks carry too (there under code 0). Programs that do 
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Mapping
+from html import unescape
+from typing import Any
 from xml.etree import ElementTree
 
 from nibabel.nifti1 import Nifti1Extension
@@ -42,6 +45,20 @@ def label_table_xml(names: Mapping[int, str]) -> str:
     ElementTree.SubElement(volume, "StudyMetaDataLinkSet")
     ElementTree.SubElement(volume, "VolumeType").text = "Label"
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
+
+
+def label_names_in_header(raw: Any) -> dict[int, str]:
+    """The names that a file gives its labels, background included; empty where it carries no label table.
+
+    Args:
+        raw: The header of a file, as ``read_header(path).raw``.
+    """
+    for extension in raw.extensions:
+        # an expression instead of a parser: XML of unknown origin can be built to exhaust memory
+        found = re.findall(rb'<Label\b[^>]*\bKey="(\d{1,9})"[^>]*>([^<]{0,200})</Label>', extension.content)
+        if found:
+            return {int(key): unescape(name.decode("utf-8", "replace")).strip() for key, name in found}
+    return {}
 
 
 def _colour(value: int) -> dict[str, str]:

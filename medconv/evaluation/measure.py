@@ -1,0 +1,172 @@
+"""Measure pairs of files: each on its own, in several processes, with no more in memory than is in work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from medconv.errors import ConfigError, DatasetError, MedconvError
+from medconv.evaluation.pairs import Pair
+from medconv.io import reader_for, require_same_grid
+from medconv.metrics import CaseRow, CaseTable, Empties, Structures
+
+_CASES_A_WORKER = 8
+"""A process takes a second to start; below so many cases for each it is not worth one."""
+
+
+@dataclass(frozen=True)
+class CaseOutcome:
+    """What became of one pair.
+
+    Args:
+        pair: Which one.
+        rows: What was measured; empty if it failed.
+        problem: Why it failed, or nothing.
+        remark: What should be known of a case that did not fail, or nothing.
+    """
+
+    pair: Pair
+    rows: tuple[CaseRow, ...] = ()
+    problem: str = ""
+    remark: str = ""
+
+
+def measure_pair(pair: Pair, structures: Structures | None) -> CaseOutcome:
+    """Read and measure one pair; whatever is wrong with it is told, not raised.
+
+    Args:
+        pair: Its files.
+        structures: What to measure; ``None`` measures every label that either file holds, named ``label_N``.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            rows = _measure(pair, structures)
+    except MedconvError as error:
+        return CaseOutcome(pair, problem=str(error))
+    except Exception as error:  # one faulty case must not cost the others; it is reported and counted
+        return CaseOutcome(pair, problem=f"{type(error).__name__}: {error}")
+    remarks = dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning)
+    return CaseOutcome(pair, tuple(rows), remark="; ".join(remarks))
+
+
+def _measure(pair: Pair, structures: Structures | None) -> list[CaseRow]:
+    reference = reader_for(pair.reference).read_labels(pair.reference)
+    prediction = reader_for(pair.prediction).read_labels(pair.prediction)
+    require_same_grid(reference, prediction)
+    ref, pred = reference.data[0], prediction.data[0]
+    spacing_mm = reference.geometry.spacing_mm
+    if ref.shape[-1] == 1:
+        # a slice is an image of two axes: in three, every voxel of it would lie on a surface
+        ref, pred, spacing_mm = ref[..., 0], pred[..., 0], spacing_mm[:2]
+    if structures is None:
+        found = sorted({int(v) for side in (ref, pred) for v in np.unique(side)} - {0})
+        # an image without any label is measured by one that it lacks
+        structures = Structures({label: f"label_{label}" for label in found or [1]})
+    return structures.measure(pair.case_id, pred, ref, spacing_mm)
+
+
+def measure_pairs(
+    pairs: Iterable[Pair], structures: Structures | None, workers: int = 0
+) -> Iterator[CaseOutcome]:
+    """Measure pair after pair and tell of each when it is done, in no fixed order.
+
+    Args:
+        pairs: As from ``match_cases``.
+        structures: See ``measure_pair``.
+        workers: Processes; 0 takes one a core where there are cases enough, 1 stays in this one.
+
+    Raises:
+        ConfigError: A negative number of workers.
+
+    Cost:
+        Bounded by reading for small volumes. At most two cases a worker are held at a time.
+    """
+    listed = list(pairs)
+    if workers < 0:
+        raise ConfigError(f"expected 0 or more workers, got {workers}")
+    if not workers:
+        workers = max(1, min(multiprocessing.cpu_count(), len(listed) // _CASES_A_WORKER))
+    if workers == 1:
+        yield from (measure_pair(pair, structures) for pair in listed)
+        return
+    # a fresh interpreter inherits neither threads nor locks of this one
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from _in_flight(pool, listed, structures, 2 * workers)
+
+
+def _in_flight(
+    pool: ProcessPoolExecutor, pairs: list[Pair], structures: Structures | None, limit: int
+) -> Iterator[CaseOutcome]:
+    waiting: dict[Future[CaseOutcome], Pair] = {}
+    queue = iter(pairs)
+    try:
+        while True:
+            while len(waiting) < limit and (pair := next(queue, None)) is not None:
+                waiting[pool.submit(measure_pair, pair, structures)] = pair
+            if not waiting:
+                return
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                outcome = done.result()
+                del waiting[done]
+                yield outcome
+    except BrokenProcessPool:
+        text = "a worker process ended abruptly (out of memory?); try --workers 1"
+        yield from (CaseOutcome(pair, problem=text) for pair in [*waiting.values(), *queue])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def finish_table(
+    outcomes: Iterable[CaseOutcome],
+    label_names: Mapping[int, str] | None = None,
+    empties: Empties | float = "diagonal",
+) -> CaseTable:
+    """One table of all outcomes, each case with a row for every structure.
+
+    Where labels were not declared, the structures are all that occur in any case; a case that lacks one gets
+    the row of a structure in neither map.
+
+    Args:
+        outcomes: Of ``measure_pairs``.
+        label_names: Number to name of everything measured; ``None`` where labels were not declared.
+        empties: See ``Summary.empties``.
+
+    Raises:
+        DatasetError: No case could be measured.
+    """
+    by_case = {outcome.pair.case_id: outcome.rows for outcome in outcomes if outcome.rows}
+    if not by_case:
+        raise DatasetError("expected at least one case that can be measured, got none")
+    if label_names is not None:
+        return CaseTable((row for rows in by_case.values() for row in rows), label_names, empties)
+    seen = {row.label: row.name for rows in by_case.values() for row in rows if not _is_absent(row)}
+    names = seen or {1: "label_1"}
+    every = []
+    for rows in by_case.values():
+        own = {row.label: row for row in rows}
+        every += [own.get(label) or _absent(rows[0], label, name) for label, name in names.items()]
+    return CaseTable(every, names, empties)
+
+
+def _is_absent(row: CaseRow) -> bool:
+    return row.ref_empty and row.pred_empty
+
+
+def _absent(like: CaseRow, label: int, name: str) -> CaseRow:
+    """The row of a structure in neither map of the case that ``like`` belongs to."""
+    undefined = ("dice", "iou", "nsd", "sensitivity", "precision", "hd_mm", "hd95_mm", "assd_mm", "masd_mm")
+    volume = nan if like.ref_volume_ml != like.ref_volume_ml else 0.0
+    nothing: dict[str, Any] = dict.fromkeys(undefined, nan)
+    nothing |= dict.fromkeys(("ref_volume_ml", "pred_volume_ml", "volume_difference_ml"), volume)
+    nothing |= dict.fromkeys(("tp_voxels", "ref_voxels", "pred_voxels"), 0)
+    return replace(like, label=label, name=name, ref_empty=True, pred_empty=True, **nothing)

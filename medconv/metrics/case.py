@@ -1,0 +1,192 @@
+"""Everything that is measured of one case: a pure function from two label maps to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, isfinite, nan, prod
+from typing import Any
+
+import numpy as np
+
+from medconv.errors import ConfigError, DatasetError
+from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, diagonal_mm
+from medconv.metrics.overlap import (
+    CountArray,
+    dice_from,
+    iou_from,
+    label_runs,
+    precision_from,
+    sensitivity_from,
+)
+from medconv.metrics.rows import CaseRow
+from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, label_surface_distances
+
+TOLERANCE_MM = 1.0
+"""Tolerance of the normalised surface Dice where none is given."""
+
+_MM3_PER_ML = 1000.0
+_DEFAULT = SurfaceConvention()
+_NOWHERE = SurfaceDistances(np.empty(0), np.empty(0))
+
+
+def measure_case(
+    case_id: str,
+    pred: Any,
+    ref: Any,
+    spacing_mm: Any,
+    label_names: Mapping[int, str],
+    tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    convention: SurfaceConvention = _DEFAULT,
+    *,
+    surfaces: bool = True,
+) -> list[CaseRow]:
+    """Measure every structure of one case.
+
+    It keeps nothing, so cases can be measured in any number of processes; ``SegmentationTable.merge`` brings
+    the rows together.
+
+    Args:
+        case_id: Its name.
+        pred: Integer labels ``(*S)`` on the reference's grid.
+        ref: Integer labels ``(*S)``.
+        spacing_mm: Voxel edge lengths of that grid, in any numeric form.
+        label_names: Name of each label; 0 is background and is not measured.
+        tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
+            none, and their ``nsd`` is nan).
+        convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
+        surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
+
+    Returns:
+        One row a label, in the order of the numbers.
+
+    Raises:
+        ShapeError: The maps differ in shape or are not integer.
+        GeometryError: The spacing does not fit.
+        DatasetError: A map holds a label without a name.
+        ConfigError: There is no label other than background, or a tolerance is negative, not finite or of an
+            unknown label.
+
+    Cost: one pass for the counts and one for all surfaces, whatever the number of labels.
+
+    Example:
+        >>> ref = np.zeros((8, 8, 8), np.uint8)
+        >>> ref[2:5, 2:6, 2:6] = 1
+        >>> (row,) = measure_case("a", np.roll(ref, 1, axis=0), ref, (2, 1, 1), {1: "organ"}, tolerances_mm=1)
+        >>> row.iou, round(row.sensitivity, 3), row.hd_mm, round(row.nsd, 3), row.volume_difference_ml
+        (0.5, 0.667, 2.0, 0.636, 0.0)
+    """
+    names = foreground_names(label_names)
+    tolerance_mm = label_tolerances(tolerances_mm, names)
+    pred, ref = as_label_maps(pred, ref)
+    spacing = as_spacing_mm(spacing_mm, pred.ndim)
+    table = _count_pairs(case_id, pred, ref, names)
+    distances = label_surface_distances(pred, ref, spacing, convention) if surfaces else {}
+    figures = {
+        label: _overlap(table, label)
+        | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
+        | _distances(distances.get(label, _NOWHERE), tolerance_mm[label], convention)
+        | _image(pred.shape, spacing, convention)
+        for label in names
+    }
+    return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
+
+
+def foreground_names(label_names: Mapping[int, str]) -> dict[int, str]:
+    """The names of all labels but the background, by number.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    names = {int(k): str(v) for k, v in sorted(label_names.items()) if int(k) != 0}
+    if not names:
+        raise ConfigError(
+            f"expected at least one label besides background (0) in label_names, got {dict(label_names)}"
+        )
+    return names
+
+
+def label_tolerances(
+    tolerances_mm: float | Mapping[int, float], names: Mapping[int, str]
+) -> dict[int, float]:
+    """The tolerance of each label; nan where it has none.
+
+    Raises:
+        ConfigError: One is negative, not finite, or of a label that is not in ``names``.
+
+    Example:
+        >>> label_tolerances({2: 0.5}, {1: "head", 2: "tail"})
+        {1: nan, 2: 0.5}
+    """
+    if not isinstance(tolerances_mm, Mapping):
+        tolerances_mm = dict.fromkeys(names, tolerances_mm)
+    if unknown := sorted(set(tolerances_mm) - set(names)):
+        raise ConfigError(f"tolerances_mm names labels {unknown}, which are not among {dict(names)}")
+    given = {label: float(t) for label, t in tolerances_mm.items()}
+    if wrong := {label: t for label, t in given.items() if not 0 <= t < inf}:
+        raise ConfigError(f"expected tolerances_mm of 0 mm or more, got {wrong}")
+    return {label: given.get(label, nan) for label in names}
+
+
+def _image(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention
+) -> dict[str, Any]:
+    """What all structures of an image share."""
+    return {
+        "diagonal_mm": diagonal_mm(shape, spacing_mm),
+        "spacing_mm": spacing_mm,
+        "image_voxels": prod(shape),
+        "convention": convention.short,
+    }
+
+
+def _overlap(table: CountArray, label: int) -> dict[str, Any]:
+    return {
+        "dice": float(dice_from(table)[label]),
+        "iou": float(iou_from(table)[label]),
+        "sensitivity": float(sensitivity_from(table)[label]),
+        "precision": float(precision_from(table)[label]),
+    }
+
+
+def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
+    ref_voxels, pred_voxels = int(table[label].sum()), int(table[:, label].sum())
+    return {
+        "ref_empty": not ref_voxels,
+        "pred_empty": not pred_voxels,
+        "ref_voxels": ref_voxels,
+        "pred_voxels": pred_voxels,
+        "tp_voxels": int(table[label, label]),
+        "ref_volume_ml": ref_voxels * voxel_ml,
+        "pred_volume_ml": pred_voxels * voxel_ml,
+        "volume_difference_ml": (pred_voxels - ref_voxels) * voxel_ml,
+    }
+
+
+def _distances(
+    distances: SurfaceDistances, tolerance_mm: float, convention: SurfaceConvention
+) -> dict[str, Any]:
+    return {
+        "hd_mm": distances.hausdorff_mm(),
+        "hd95_mm": distances.hausdorff_mm(95, convention.directions),
+        "assd_mm": distances.assd_mm(),
+        "masd_mm": distances.masd_mm(),
+        "nsd": distances.within(tolerance_mm) if isfinite(tolerance_mm) else nan,
+        "nsd_tolerance_mm": tolerance_mm,
+    }
+
+
+def _count_pairs(case_id: str, pred: LabelMap, ref: LabelMap, names: Mapping[int, str]) -> CountArray:
+    """The contingency table, after a check that every label has a name."""
+    allowed = {0, *names}
+    runs = label_runs(pred, ref)
+    for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
+        if found := set(np.unique(labels).tolist()) - allowed:
+            raise _unnamed(case_id, side, found, allowed)
+    return runs.table(max(names) + 1)
+
+
+def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:
+    return DatasetError(
+        f"case {case_id}: expected labels {sorted(allowed)} in the {side}, got also {sorted(found)}; "
+        "name them in label_names or map them to others"
+    )

@@ -1,0 +1,188 @@
+"""Two or more tables of the same cases compared, with a correction for every question that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import nan
+from typing import Any, Literal
+
+from medconv.errors import ConfigError, DatasetError
+from medconv.metrics.case_table import CaseTable
+from medconv.metrics.paired import PairedComparison, compare_paired, holm
+from medconv.metrics.scores import SCORES, Empties, check_scores, score_of
+from medconv.metrics.summary import case_means, in_the_mean
+
+COMPARED = ("dice", "nsd", "hd95_mm")
+"""The scores that are compared unless others are named: one of overlap, two of boundaries."""
+
+_SIGNIFICANT = 0.05
+_SHOWN_CASES = 10
+
+Verdict = Literal["better", "worse", "equivalent", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class TableDifference:
+    """One question of a comparison: one score of one structure, the baseline against another table.
+
+    Args:
+        baseline: Name of the first table.
+        other: Name of the table compared with it.
+        label: Number of the structure; 0 for the mean over all structures of a case.
+        name: Name of the structure.
+        score: Name of the score.
+        paired: The differences, other minus baseline.
+        p_permutation_holm: Adjusted over all questions of the comparison.
+        p_wilcoxon_holm: Likewise.
+        p_equivalence_holm: Likewise, over the questions that have a margin.
+    """
+
+    baseline: str
+    other: str
+    label: int
+    name: str
+    score: str
+    paired: PairedComparison
+    p_permutation_holm: float
+    p_wilcoxon_holm: float
+    p_equivalence_holm: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the other table is beside the baseline, at 5 % after Holm's correction.
+
+        By the permutation test of the mean; ``"equivalent"`` where no difference but equivalence within the
+        margin is shown.
+        """
+        if self.p_permutation_holm < _SIGNIFICANT:
+            is_higher = self.paired.mean_difference > 0
+            return "better" if is_higher == SCORES[self.score].higher_is_better else "worse"
+        return "equivalent" if self.p_equivalence_holm < _SIGNIFICANT else "no difference shown"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in one level, for CSV and JSON."""
+        own = {k: v for k, v in asdict(self).items() if k != "paired"}
+        head = {k: own.pop(k) for k in ("baseline", "other", "label", "name", "score")}
+        return head | asdict(self.paired) | own | {"verdict": self.verdict}
+
+
+def compare_tables(
+    tables: Mapping[str, CaseTable],
+    scores: Collection[str] = COMPARED,
+    margins: Mapping[str, float] | None = None,
+    empties: Empties | float = "diagonal",
+    seed: int = 0,
+) -> tuple[TableDifference, ...]:
+    """Compare the first table with every other one, case by case.
+
+    A case in which either table has no value for a structure (it is in neither map, or the policy leaves it
+    out) is omitted from that question and counted. Use it to ask whether a change helped; decide the scores
+    and margins before looking.
+
+    Args:
+        tables: Name to table, the baseline first; all of the same cases and structures.
+        scores: Names of ``SCORES``.
+        margins: Largest difference of no importance by score, for a test of equivalence.
+        empties: What a distance is where one side is empty; ``"inf"`` has no differences and is refused.
+        seed: Of bootstrap and permutations.
+
+    Raises:
+        ConfigError: Fewer than two tables, no score, infinite empties, or a margin of a score that is not compared.
+        UnknownNameError: There is no such score.
+        DatasetError: The tables differ in their cases or structures; the text names them.
+
+    Returns:
+        One entry a table, structure and score, the mean over structures first.
+
+    Cost: about 20 ms a question for 200 cases.
+
+    Example:
+        >>> from medconv.metrics import CaseRow
+        >>> def table(*dice):
+        ...     return CaseTable(CaseRow(f"case_{i}", 1, "x", d, 1, 1, False, False, 1, 1, 9)
+        ...                      for i, d in enumerate(dice))
+        >>> before, after = table(.7, .8, .6, .9, .8, .7), table(.8, .9, .7, .95, .9, .8)
+        >>> overall, x = compare_tables({"before": before, "after": after}, scores=["dice"])
+        >>> x.name, round(x.paired.mean_difference, 3), x.paired.p_permutation, x.p_permutation_holm
+        ('x', 0.092, 0.03125, 0.0625)
+    """
+    chosen, margins = check_scores(scores), dict(margins or {})
+    if len(tables) < 2 or not chosen:
+        raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {list(scores)}")
+    if empties == "inf":
+        raise ConfigError(
+            "expected empties with finite distances (diagonal, nan or a number of mm), got 'inf'"
+        )
+    if stray := sorted(set(margins) - set(scores)):
+        raise ConfigError(f"margins for {', '.join(stray)}, but compared are {', '.join(scores)}")
+    (base_name, base), *others = tables.items()
+    for name, table in others:
+        _require_same(base_name, base, name, table)
+    found = [
+        (name, label, score.name, compare_paired(before, after, margins.get(score.name), seed))
+        for name, table in others
+        for score in chosen
+        for label, before, after in _columns(base, table, score.name, empties)
+    ]
+    return _adjusted(found, base_name, base.label_names)
+
+
+def _columns(
+    base: CaseTable, other: CaseTable, score: str, empties: Empties | float
+) -> Iterable[tuple[int, list[float], list[float]]]:
+    """For the mean over structures (0) and each structure: both columns, case by case."""
+    counted = in_the_mean(base.label_names)
+    means = [
+        case_means([row for row in table.rows if row.label in counted], score, empties)
+        for table in (base, other)
+    ]
+    yield 0, [means[0][c] for c in base.case_ids], [means[1][c] for c in base.case_ids]
+    for label in base.label_names:
+        before, after = (
+            {row.case_id: score_of(row, score, empties) for row in table.rows if row.label == label}
+            for table in (base, other)
+        )
+        yield label, [before.get(c, nan) for c in base.case_ids], [after.get(c, nan) for c in base.case_ids]
+
+
+def _adjusted(
+    found: Sequence[tuple[str, int, str, PairedComparison]], baseline: str, names: Mapping[int, str]
+) -> tuple[TableDifference, ...]:
+    tests = ("p_permutation", "p_wilcoxon", "p_equivalence")
+    adjusted = {test: holm([getattr(paired, test) for *_, paired in found]) for test in tests}
+    return tuple(
+        TableDifference(
+            baseline,
+            other,
+            label,
+            names.get(label, "mean over structures"),
+            score,
+            paired,
+            *(float(adjusted[test][place]) for test in tests),
+        )
+        for place, (other, label, score, paired) in enumerate(found)
+    )
+
+
+def _require_same(base_name: str, base: CaseTable, name: str, table: CaseTable) -> None:
+    if base.label_names != table.label_names:
+        raise DatasetError(
+            f"expected the same structures in both tables, {base_name} has {base.label_names}, "
+            f"{name} has {table.label_names}"
+        )
+    if base.convention != table.convention:
+        raise DatasetError(
+            f"expected distances of one convention in both tables, {base_name} has '{base.convention}', "
+            f"{name} has '{table.convention}'"
+        )
+    missing = [(base_name, set(table.case_ids) - set(base.case_ids))]
+    missing.append((name, set(base.case_ids) - set(table.case_ids)))
+    told = [f"not in {where}: {_listed(cases)}" for where, cases in missing if cases]
+    if told:
+        raise DatasetError(f"expected the same cases in both tables; {'; '.join(told)}")
+
+
+def _listed(cases: Collection[str]) -> str:
+    more = f" and {len(cases) - _SHOWN_CASES} more" if len(cases) > _SHOWN_CASES else ""
+    return ", ".join(sorted(cases)[:_SHOWN_CASES]) + more
