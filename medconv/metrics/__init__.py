@@ -6,6 +6,7 @@ that is gathered from anywhere and summarised under a stated policy for empty st
 
 from __future__ import annotations
 
+from medconv.metrics.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from medconv.metrics.case import measure_case
 from medconv.metrics.detection import InstanceScores, pool_scores
 from medconv.metrics.instance import InstanceOverlap, instance_overlap, instance_scores, panoptic_quality
@@ -19,6 +20,7 @@ from medconv.metrics.overlap import (
     sensitivity_from,
 )
 from medconv.metrics.rows import CaseRow
+from medconv.metrics.skeleton import skeletonise
 from medconv.metrics.summary import Empties, LabelSummary, Summary, summarise
 from medconv.metrics.surface import (
     CONVENTION,
@@ -29,21 +31,28 @@ from medconv.metrics.surface import (
     surface_distances,
 )
 from medconv.metrics.table import SegmentationTable
+from medconv.metrics.topology import BettiNumbers, betti_error, betti_numbers, cl_dice
 
 __all__ = [
     "CONVENTION",
+    "BettiNumbers",
     "CaseRow",
     "Empties",
     "InstanceOverlap",
     "InstanceScores",
     "LabelSummary",
+    "ReliabilityCurve",
     "SegmentationTable",
     "Summary",
     "SurfaceConvention",
     "SurfaceDistances",
+    "betti_error",
+    "betti_numbers",
+    "cl_dice",
     "contingency",
     "dice",
     "dice_from",
+    "expected_calibration_error",
     "hausdorff_mm",
     "instance_overlap",
     "instance_scores",
@@ -54,7 +63,9 @@ __all__ = [
     "panoptic_quality",
     "pool_scores",
     "precision_from",
+    "reliability_curve",
     "sensitivity_from",
+    "skeletonise",
     "summarise",
     "surface_distances",
 ]

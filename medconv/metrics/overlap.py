@@ -94,8 +94,7 @@ def label_runs(pred: LabelMap, ref: LabelMap) -> LabelRuns:
     slices = max(1, _CHUNK_VOXELS * max(1, len(pred)) // max(1, pred.size))
     for low in range(0, len(pred), slices):
         p, r = (
-            m[low : low + slices].astype(kind).reshape(-1)
-            for m, kind in zip((pred, ref), kinds, strict=True)
+            m[low : low + slices].astype(kind).reshape(-1) for m, kind in zip((pred, ref), kinds, strict=True)
         )
         starts = np.flatnonzero((p[1:] != p[:-1]) | (r[1:] != r[:-1])) + 1
         starts = np.concatenate([[0], starts])
