@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from medconv.metrics.bootstrap import Interval, bootstrap_interval
+from medconv.metrics.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from medconv.metrics.case import measure_case
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.comparison import TableDifference, compare_tables
@@ -37,6 +38,7 @@ from medconv.metrics.paired import (
 )
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.scores import SCORES, Empties, Score, score_of
+from medconv.metrics.skeleton import skeletonise
 from medconv.metrics.structures import Structures
 from medconv.metrics.summary import LabelSummary, Spread, Summary, summarise
 from medconv.metrics.surface import (
@@ -48,6 +50,7 @@ from medconv.metrics.surface import (
     surface_distances,
 )
 from medconv.metrics.table_intervals import table_intervals
+from medconv.metrics.topology import BettiNumbers, betti_error, betti_numbers, cl_dice
 
 if TYPE_CHECKING:
     from medconv.metrics.table import SegmentationTable
@@ -58,6 +61,7 @@ _HOMES = {"SegmentationTable": "medconv.metrics.table"}
 __all__ = [
     "CONVENTION",
     "SCORES",
+    "BettiNumbers",
     "CaseRow",
     "CaseTable",
     "Empties",
@@ -66,6 +70,7 @@ __all__ = [
     "Interval",
     "LabelSummary",
     "PairedComparison",
+    "ReliabilityCurve",
     "Score",
     "SegmentationTable",
     "Spread",
@@ -74,13 +79,17 @@ __all__ = [
     "SurfaceConvention",
     "SurfaceDistances",
     "TableDifference",
+    "betti_error",
+    "betti_numbers",
     "bootstrap_interval",
+    "cl_dice",
     "compare_paired",
     "compare_tables",
     "contingency",
     "dice",
     "dice_from",
     "equivalence_p",
+    "expected_calibration_error",
     "hausdorff_mm",
     "holm",
     "instance_overlap",
@@ -93,10 +102,12 @@ __all__ = [
     "panoptic_quality",
     "pool_scores",
     "precision_from",
+    "reliability_curve",
     "score_of",
     "sensitivity_from",
     "sign_flip_p",
     "signed_rank_p",
+    "skeletonise",
     "summarise",
     "surface_distances",
     "table_intervals",

@@ -33,7 +33,8 @@ class SurfaceConvention:
             do not interpolate (DeepMind's ``surface-distance``). Choose the second where voxels are far from
             cubes, or where a published figure was measured so.
         edge: ``"count"``: the outside of the image is background, so a structure cut off by the field of view
-            has a surface there, which agrees by itself. ``"ignore"``: the cut is no surface.
+            has a surface there, which agrees by itself. ``"ignore"``: the cut is no surface. A structure that
+            fills the image then has none: its distances are infinite, or nan if both maps are full of it.
         directions: What ``hd95_mm`` is made of: the larger of the two directed percentiles, or the percentile
             of both lists together, which an island on one side hardly moves (MedPy's ``hd95``).
 
