@@ -5,11 +5,14 @@ block that holds it; its character (symmetry group, exponent …) belongs to the
 """
 
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
+from medconv.ops.central_difference import CentralDifferenceConv
 from medconv.ops.contract import Report, check_conv
+from medconv.ops.dilated import DilatedConv, GriddingWarning, dilation_coverage
 from medconv.ops.gradient_weighted import GradientWeightedConv
 from medconv.ops.image_gradient import gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.normalised import edge_weight, window_sum
+from medconv.ops.separable import SeparableConv
 from medconv.ops.signed_permutation import Element
 from medconv.ops.standard import StandardConv
 from medconv.ops.symmetric import SymmetricConv
@@ -23,12 +26,16 @@ from medconv.ops.symmetry import (
 )
 
 __all__ = [
+    "CentralDifferenceConv",
     "ConvFactory",
     "ConvOp",
+    "DilatedConv",
     "Element",
     "GradientWeightedConv",
+    "GriddingWarning",
     "KernelBasis",
     "Report",
+    "SeparableConv",
     "StandardConv",
     "SymmetricConv",
     "SymmetryGroup",
@@ -36,6 +43,7 @@ __all__ = [
     "admissible",
     "check_conv",
     "conv_catalogue",
+    "dilation_coverage",
     "edge_weight",
     "full_group",
     "gradient_energy",
