@@ -4,13 +4,16 @@ An operator takes ``(B, C, *S)`` to ``(B, C', *S')``. Its geometry (channels, ke
 block that holds it; its character (symmetry group, exponent …) belongs to the configuration.
 """
 
+from medconv.ops.asymmetric import AsymmetricConv
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
 from medconv.ops.central_difference import CentralDifferenceConv
 from medconv.ops.contract import Report, check_conv
 from medconv.ops.dilated import DilatedConv, GriddingWarning, dilation_coverage
+from medconv.ops.factorised import FactorisedConv
 from medconv.ops.gradient_weighted import GradientWeightedConv
 from medconv.ops.image_gradient import gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
+from medconv.ops.large_kernel import LargeKernelConv, grow_kernel
 from medconv.ops.normalised import edge_weight, window_sum
 from medconv.ops.separable import SeparableConv
 from medconv.ops.signed_permutation import Element
@@ -26,14 +29,17 @@ from medconv.ops.symmetry import (
 )
 
 __all__ = [
+    "AsymmetricConv",
     "CentralDifferenceConv",
     "ConvFactory",
     "ConvOp",
     "DilatedConv",
     "Element",
+    "FactorisedConv",
     "GradientWeightedConv",
     "GriddingWarning",
     "KernelBasis",
+    "LargeKernelConv",
     "Report",
     "SeparableConv",
     "StandardConv",
@@ -48,6 +54,7 @@ __all__ = [
     "full_group",
     "gradient_energy",
     "group_of",
+    "grow_kernel",
     "named_group",
     "orbit_basis",
     "ring_basis",
