@@ -17,6 +17,16 @@ from medconv.ops.large_kernel import LargeKernelConv, grow_kernel
 from medconv.ops.normalised import edge_weight, window_sum
 from medconv.ops.separable import SeparableConv
 from medconv.ops.signed_permutation import Element
+from medconv.ops.sparse import SparseConv
+from medconv.ops.sparse_masks import (
+    channel_mask,
+    check_sparsity,
+    erdos_renyi_levels,
+    global_levels,
+    magnitude_mask,
+    pattern_mask,
+    regrow,
+)
 from medconv.ops.standard import StandardConv
 from medconv.ops.symmetric import SymmetricConv
 from medconv.ops.symmetry import (
@@ -27,6 +37,7 @@ from medconv.ops.symmetry import (
     group_of,
     named_group,
 )
+from medconv.ops.threshold_sparse import ThresholdSparseConv
 
 __all__ = [
     "AsymmetricConv",
@@ -42,21 +53,30 @@ __all__ = [
     "LargeKernelConv",
     "Report",
     "SeparableConv",
+    "SparseConv",
     "StandardConv",
     "SymmetricConv",
     "SymmetryGroup",
+    "ThresholdSparseConv",
     "act",
     "admissible",
+    "channel_mask",
     "check_conv",
+    "check_sparsity",
     "conv_catalogue",
     "dilation_coverage",
     "edge_weight",
+    "erdos_renyi_levels",
     "full_group",
+    "global_levels",
     "gradient_energy",
     "group_of",
     "grow_kernel",
+    "magnitude_mask",
     "named_group",
     "orbit_basis",
+    "pattern_mask",
+    "regrow",
     "ring_basis",
     "window_sum",
 ]
