@@ -9,11 +9,13 @@ from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
 from medconv.ops.central_difference import CentralDifferenceConv
 from medconv.ops.contract import Report, check_conv
 from medconv.ops.dilated import DilatedConv, GriddingWarning, dilation_coverage
+from medconv.ops.dynamic import DynamicConv
 from medconv.ops.factorised import FactorisedConv
 from medconv.ops.gradient_weighted import GradientWeightedConv
 from medconv.ops.image_gradient import gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.large_kernel import LargeKernelConv, grow_kernel
+from medconv.ops.morphological import MorphologicalConv
 from medconv.ops.normalised import edge_weight, window_sum
 from medconv.ops.separable import SeparableConv
 from medconv.ops.signed_permutation import Element
@@ -45,12 +47,14 @@ __all__ = [
     "ConvFactory",
     "ConvOp",
     "DilatedConv",
+    "DynamicConv",
     "Element",
     "FactorisedConv",
     "GradientWeightedConv",
     "GriddingWarning",
     "KernelBasis",
     "LargeKernelConv",
+    "MorphologicalConv",
     "Report",
     "SeparableConv",
     "SparseConv",
