@@ -30,6 +30,7 @@ from medconv.ops.sparse_masks import (
     regrow,
 )
 from medconv.ops.standard import StandardConv
+from medconv.ops.summary import OperatorSummary, markdown_table, summarise
 from medconv.ops.symmetric import SymmetricConv
 from medconv.ops.symmetry import (
     SymmetryGroup,
@@ -55,6 +56,7 @@ __all__ = [
     "KernelBasis",
     "LargeKernelConv",
     "MorphologicalConv",
+    "OperatorSummary",
     "Report",
     "SeparableConv",
     "SparseConv",
@@ -77,10 +79,12 @@ __all__ = [
     "group_of",
     "grow_kernel",
     "magnitude_mask",
+    "markdown_table",
     "named_group",
     "orbit_basis",
     "pattern_mask",
     "regrow",
     "ring_basis",
+    "summarise",
     "window_sum",
 ]

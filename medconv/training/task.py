@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torchmetrics.aggregation import MeanMetric
 
@@ -18,6 +17,7 @@ from medconv.metrics import SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+from medconv.training.progress import run_progress
 from medconv.training.sharing import gather_rows
 from medconv.transforms import Preprocessor
 
@@ -114,15 +114,7 @@ class SegmentationTask(pl.LightningModule):
 
     def progress(self) -> float:
         """Done share of the run, 0 to 1, equal on all ranks."""
-        total = self.trainer.estimated_stepping_batches
-        done = self.trainer.global_step / total if total and total != float("inf") else 0.0
-        timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
-        remaining = None if timer is None else timer.time_remaining()
-        if timer is not None and remaining is not None:
-            elapsed = timer.time_elapsed()
-            done = max(done, elapsed / max(elapsed + remaining, 1e-9))
-            done = cast(float, self.trainer.strategy.broadcast(done))
-        return done
+        return run_progress(self.trainer)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
