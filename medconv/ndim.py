@@ -13,6 +13,7 @@ from medconv.errors import ConfigError
 CONV: dict[int, Callable[..., Tensor]] = {2: F.conv2d, 3: F.conv3d}
 CONV_MODULE: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE_MODULE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOL: dict[int, Callable[..., Tensor]] = {2: F.max_pool2d, 3: F.max_pool3d}
 AVG_POOL: dict[int, Callable[..., Tensor]] = {2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR_MODE: dict[int, str] = {2: "bilinear", 3: "trilinear"}

@@ -9,6 +9,7 @@ from medconv.blocks.activation import ActivationName, build_activation
 from medconv.blocks.base import Block, BlockFactory
 from medconv.blocks.decoder import Decoder
 from medconv.blocks.encoder import Encoder
+from medconv.blocks.mednext import MedNeXtBlock
 from medconv.blocks.normalisation import NormName, build_norm
 from medconv.blocks.plain import PlainBlock
 from medconv.blocks.pointwise import he_init, pointwise_conv
@@ -27,6 +28,7 @@ __all__ = [
     "Downsample",
     "DownsampleName",
     "Encoder",
+    "MedNeXtBlock",
     "NormName",
     "PlainBlock",
     "PoolName",

@@ -98,7 +98,7 @@ class ResidualBlock(Block):
             )
             for i in range(depth)
         )
-        self.shortcut = _shortcut(spatial_dims, in_channels, out_channels, self.stride, norm)
+        self.shortcut = build_shortcut(spatial_dims, in_channels, out_channels, self.stride, norm)
         self.activation = build_activation(activation, inplace=True)
         self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
 
@@ -111,9 +111,10 @@ class ResidualBlock(Block):
         return self.attention(self.activation(y + self.shortcut(x)))
 
 
-def _shortcut(
+def build_shortcut(
     spatial_dims: int, in_channels: int, out_channels: int, stride: tuple[int, ...], norm: str
 ) -> nn.Module:
+    """The way around a residual block: nothing where shapes agree, else a pool, and a 1×1 convolution with norm."""
     layers: list[nn.Module] = []
     if max(stride) > 1:
         layers.append(_POOL[spatial_dims](stride, ceil_mode=True))

@@ -17,11 +17,18 @@ def main(argv: Sequence[str]) -> int:
     """Print the catalogue of one kind. Returns the exit code."""
     parser = command_parser("list", "What there is to choose from, one line each.")
     parser.add_argument("kind", help=f"one of: {', '.join(KINDS)}")
-    kind = parse(parser, argv[1:]).kind
+    parser.add_argument("--markdown", action="store_true", help="ops only: the table of docs/operators.md")
+    options = parse(parser, argv[1:])
+    kind = options.kind
+    if options.markdown and kind != "ops":
+        raise ConfigError(f"expected --markdown with ops only, got it with {kind!r}")
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or "."
         raise ConfigError(f"nothing called {kind!r} to list{hint} Kinds: {', '.join(KINDS)}")
-    print(format_rows(KINDS[kind]()))
+    if kind == "ops":
+        print(_operators(markdown=options.markdown))
+    else:
+        print(format_rows(KINDS[kind]()))
     return 0
 
 
@@ -38,6 +45,19 @@ def first_line(thing: object) -> str:
 
 def _ops() -> dict[str, str]:
     return _classes("medconv.ops", "ConvOp", "medconv.convs")
+
+
+def _operators(*, markdown: bool) -> str:
+    """All operators with what they assume, cost and keep; plug-ins only on the screen."""
+    room = import_module("medconv.ops")
+    summary = import_module("medconv.ops.summary")
+    kinds = room.conv_catalogue()
+    if markdown:
+        own = {name: kind for name, kind in kinds.items() if kind.__module__.startswith("medconv.")}
+        return str(summary.markdown_table(own)).rstrip("\n")
+    rows = [summary.HEAD, *(summary.summarise(kind).cells for kind in kinds.values())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def _attention() -> dict[str, str]:

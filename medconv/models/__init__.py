@@ -9,6 +9,7 @@ from medconv.models.baselines import MonaiDynUNet, MonaiSegResNet
 from medconv.models.build import build_network, resolve_network, restrict_class_paths
 from medconv.models.describe import Description, Row, describe
 from medconv.models.fold import fold
+from medconv.models.remove_channels import remove_channels
 from medconv.models.topology import Topology, plan_topology
 from medconv.models.unet import UNet
 
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "fold",
     "plan_topology",
+    "remove_channels",
     "resolve_network",
     "restrict_class_paths",
 ]

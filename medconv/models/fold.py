@@ -19,8 +19,8 @@ def fold(model: M) -> M:
 
     Outputs stay the same (bitwise for ``StandardConv``; within rounding elsewhere), while kernels are no
     longer expanded in each pass and nothing but PyTorch is needed to run them. Operators that depend on their
-    input, such as gradient-weighted ones, stay as they are. The copy has other weight names: fold after
-    loading a checkpoint.
+    input, such as gradient-weighted ones, stay as they are, and so do those that cost less than their plain
+    convolution, such as separable ones. The copy has other weight names: fold after loading a checkpoint.
 
     Args:
         model: Any network; it is not changed.
@@ -36,14 +36,14 @@ def fold(model: M) -> M:
     """
     model = deepcopy(model)
     if isinstance(model, ConvOp):
-        return model.fold() if model.is_foldable else model  # type: ignore[return-value]
+        return model.fold() if model.is_worth_folding else model  # type: ignore[return-value]
     _fold_children(model)
     return model
 
 
 def _fold_children(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, ConvOp) and child.is_foldable:
+        if isinstance(child, ConvOp) and child.is_worth_folding:
             setattr(module, name, child.fold())
         else:
             _fold_children(child)

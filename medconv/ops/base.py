@@ -120,6 +120,10 @@ class ConvOp(nn.Module, ABC):
         """The plain kernel that this operator equals, shape ``weight_shape``; ``None`` if there is none."""
         return None
 
+    def dense_bias(self) -> Tensor | None:
+        """What that plain kernel adds to each output channel, shape ``(out_channels,)``; ``None``: nothing."""
+        return self.bias
+
     def fold(self) -> nn.Module:
         """The plain ``nn.Conv2d``/``nn.Conv3d`` with identical output.
 
@@ -132,6 +136,7 @@ class ConvOp(nn.Module, ABC):
                 f"{type(self).__name__} depends on its input and equals no plain convolution, "
                 f"so it cannot be folded; keep it as it is (is_foldable tells beforehand)"
             )
+        bias = self.dense_bias()
         conv = CONV_MODULE[self.spatial_dims](
             self.in_channels,
             self.out_channels,
@@ -140,19 +145,22 @@ class ConvOp(nn.Module, ABC):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
-            bias=self.bias is not None,
+            bias=bias is not None,
             device=weight.device,
             dtype=weight.dtype,
         )
-        conv.load_state_dict(
-            {"weight": weight.detach()} | ({} if self.bias is None else {"bias": self.bias.detach()})
-        )
+        conv.load_state_dict({"weight": weight.detach()} | ({} if bias is None else {"bias": bias.detach()}))
         return conv.train(self.training)
 
     @property
     def is_foldable(self) -> bool:
         """Whether ``fold`` succeeds."""
         return self.dense_weight() is not None
+
+    @property
+    def is_worth_folding(self) -> bool:
+        """Whether ``medconv.fold`` folds it: false where the plain convolution would cost more."""
+        return self.is_foldable
 
     def symmetry(self, spacing_mm: Sequence[float] | None = None) -> SymmetryGroup | None:
         """Rotations and reflections with which the layer commutes for every weight; ``None``: only identity.

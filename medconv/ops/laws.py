@@ -191,7 +191,7 @@ def is_plain_when_neutral(probe: Probe) -> None:
     op = probe.place(kind(**probe.geometry(), **kind.neutral))
     plain = StandardConv(**probe.geometry()).to(probe.device, torch.float64)
     kernel = op.dense_weight() if op.is_foldable else op.get_parameter("weight")
-    plain.load_state_dict({"weight": kernel} | ({} if op.bias is None else {"bias": op.bias}))
+    plain.load_state_dict({"weight": kernel} | ({} if op.bias is None else {"bias": op.dense_bias()}))
     free = sum(p.numel() for p in op.parameters()) - (0 if op.bias is None else op.out_channels)
     require(free >= prod(op.weight_shape), f"{free} parameters cannot give every kernel of {op.weight_shape}")
     inputs = probe.feed(op, probe.size)

@@ -78,8 +78,17 @@ class StandardConv(ConvOp):
         return self.weight
 
     def symmetry(self, spacing_mm: Sequence[float] | None = None) -> SymmetryGroup | None:
-        """Nothing, except for kernel 1, which looks in no direction and keeps whatever the grid allows."""
-        if max(self.kernel_size) > 1:
-            return None
-        spacing = self.spacing_mm if spacing_mm is None else spacing_mm
-        return admissible(full_group(self.spatial_dims), spacing, stride=self.stride)
+        """Nothing, except for kernel 1."""
+        return pointwise_symmetry(self, spacing_mm)
+
+
+def pointwise_symmetry(op: ConvOp, spacing_mm: Sequence[float] | None = None) -> SymmetryGroup | None:
+    """The symmetry of an operator with free weights: none, but kernel 1 looks in no direction and keeps all.
+
+    Args:
+        op: Any operator without a direction of its own.
+        spacing_mm: Ask for another voxel spacing than the one given at construction.
+    """
+    if max(op.kernel_size) > 1:
+        return None
+    return admissible(full_group(op.spatial_dims), spacing_mm or op.spacing_mm, stride=op.stride)

@@ -7,10 +7,14 @@ from medconv.training.build import build_task
 from medconv.training.callbacks import (
     DataWait,
     EpochReport,
+    GroupLasso,
     LastCheckpoint,
     OverlayPictures,
+    PruneGradually,
     RandomState,
+    RegrowWeights,
     StopOnNonFinite,
+    TemperatureSchedule,
 )
 from medconv.training.checkpoint_io import AtomicCheckpointIO, last_whole_checkpoint
 from medconv.training.task import SegmentationTask
@@ -19,11 +23,15 @@ __all__ = [
     "AtomicCheckpointIO",
     "DataWait",
     "EpochReport",
+    "GroupLasso",
     "LastCheckpoint",
     "OverlayPictures",
+    "PruneGradually",
     "RandomState",
+    "RegrowWeights",
     "SegmentationTask",
     "StopOnNonFinite",
+    "TemperatureSchedule",
     "build_task",
     "last_whole_checkpoint",
 ]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torchmetrics.aggregation import MeanMetric
 
@@ -20,11 +19,12 @@ from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.log_steps import logs_now
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+from medconv.training.progress import run_progress
 from medconv.training.recorded_loss import RecordedLoss
 from medconv.transforms import Preprocessor
 
 _ASK_EVERY = 20
-"""Steps between two agreements of all ranks on how far the run is."""
+"""Steps between two agreements of all ranks on how far the run is: agreeing makes all wait."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -157,28 +157,15 @@ class SegmentationTask(pl.LightningModule):
     # --- training ----------------------------------------------------------------------------------
 
     def progress(self) -> float:
-        """Done share of the run, 0 to 1, as this process sees it."""
-        total = self.trainer.estimated_stepping_batches
-        done = self.trainer.global_step / total if total and total != float("inf") else 0.0
-        timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
-        remaining = None if timer is None else timer.time_remaining()
-        if timer is not None and remaining is not None:
-            elapsed = timer.time_elapsed()
-            done = max(done, elapsed / max(elapsed + remaining, 1e-9))
-        return done
-
-    def _shared_progress(self) -> float:
-        """Done share of the run, equal on all ranks; asked of the first now and then, since asking makes all wait."""
-        if self.trainer.world_size == 1:
-            return self.progress()
-        if self.trainer.global_step % _ASK_EVERY == 0:
-            self._progress = cast(float, self.trainer.strategy.broadcast(self.progress()))
+        """Done share of the run, 0 to 1, equal on all ranks; with several, asked of the first now and then."""
+        if self.trainer.world_size == 1 or self.trainer.global_step % _ASK_EVERY == 0:
+            self._progress = run_progress(self.trainer)
         return self._progress
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
         del batch
-        progress = self._shared_progress()
+        progress = self.progress()
         lr = self.optimizer_settings[1] * learning_rate_factor(progress, self.schedule, self.warmup)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
@@ -206,7 +193,7 @@ class SegmentationTask(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Have the last weights validated: those of the lowest learning rate are the ones to keep."""
         del outputs, batch, batch_idx
-        if self.trainer.should_stop or self.progress() >= 1:
+        if self.trainer.should_stop or self.trainer.global_step >= self.trainer.estimated_stepping_batches:
             self.trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import medconv.metrics
@@ -8,10 +10,11 @@ from medconv.catalogue import catalogue
 from medconv.cli.list import first_line, format_rows
 from medconv.cli.main import main
 from medconv.losses import Loss
-from medconv.ops import ConvOp
+from medconv.ops import ConvOp, summarise
+from medconv.ops.summary import HEAD
 
 
-@pytest.mark.parametrize(("kind", "base"), [("ops", ConvOp), ("attention", Attention), ("losses", Loss)])
+@pytest.mark.parametrize(("kind", "base"), [("attention", Attention), ("losses", Loss)])
 def test_every_class_is_listed_with_its_first_line(
     kind: str, base: type, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -20,6 +23,21 @@ def test_every_class_is_listed_with_its_first_line(
     own = {name: cls for name, cls in catalogue(base).items() if cls.__module__.startswith("medconv.")}
     assert len(own) >= 1
     assert {name: rows[name] for name in own} == {name: first_line(cls) for name, cls in own.items()}
+
+
+def test_operators_are_listed_with_all_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "ops"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert tuple(re.split("  +", head)) == HEAD
+    rows = {line.split()[0]: re.split("  +", line) for line in lines}
+    own = {n: k for n, k in catalogue(ConvOp).items() if k.__module__.startswith("medconv.")}  # type: ignore[type-abstract]
+    assert len(own) > 10
+    assert all(rows[name] == [cell for cell in summarise(kind).cells if cell] for name, kind in own.items())
+
+
+def test_markdown_is_for_operators_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "losses", "--markdown"]) == 2
+    assert "expected --markdown with ops only, got it with 'losses'" in capsys.readouterr().err
 
 
 def test_metrics_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,19 @@ from medconv.training.callbacks.last_checkpoint import LastCheckpoint
 from medconv.training.callbacks.pictures import OverlayPictures
 from medconv.training.callbacks.random_state import RandomState
 from medconv.training.callbacks.reports import DataWait, EpochReport
+from medconv.training.callbacks.sparsity import GroupLasso, PruneGradually, RegrowWeights
 from medconv.training.callbacks.stability import StopOnNonFinite
+from medconv.training.callbacks.temperature import TemperatureSchedule
 
-__all__ = ["DataWait", "EpochReport", "LastCheckpoint", "OverlayPictures", "RandomState", "StopOnNonFinite"]
+__all__ = [
+    "DataWait",
+    "EpochReport",
+    "GroupLasso",
+    "LastCheckpoint",
+    "OverlayPictures",
+    "PruneGradually",
+    "RandomState",
+    "RegrowWeights",
+    "StopOnNonFinite",
+    "TemperatureSchedule",
+]
