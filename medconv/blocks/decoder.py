@@ -1,4 +1,4 @@
-"""The way up: each map is brought to the grid of its skip connection and joined with it."""
+"""The way up: each map is brought to the grid of its skip connection, weighs it, and is joined with it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from medconv.attention import SkipAttention
 from medconv.blocks.sampling import Upsample
 from medconv.blocks.stage import Stage
 
 
 class Decoder(nn.Module):
     """One block for each resolution but the coarsest; its input is the upsampled map beside the encoder's.
+
+    Where a stage has a ``skip_attention``, it first weighs the encoder's map by what the upsampled one says.
 
     Args:
         stages: Finest first, all stages of the encoder; the coarsest only gives its map.
@@ -30,14 +33,24 @@ class Decoder(nn.Module):
             Upsample(fine.spatial_dims, coarse.channels, fine.channels, coarse.stride, upsample)
             for fine, coarse in pairwise(stages)
         )
+        self.skip_attentions = nn.ModuleList(_skip_attention(stage) for stage in stages[:-1])
         self.blocks = nn.ModuleList(stage.build_block(2 * stage.channels) for stage in stages[:-1])
 
     def forward(self, features: Sequence[Tensor], guides: Sequence[Tensor | None]) -> list[Tensor]:
         """Decoded maps of all stages but the coarsest."""
         x, decoded = features[-1], []
-        for upsample, block, skip, guide in zip(
-            reversed(self.upsamples), reversed(self.blocks), features[-2::-1], guides[-2::-1], strict=True
+        ways = (self.upsamples, self.skip_attentions, self.blocks)
+        for upsample, weigh, block, skip, guide in zip(
+            *map(reversed, ways), features[-2::-1], guides[-2::-1], strict=True
         ):
-            x = block(torch.cat((skip, upsample(x, skip.shape[2:])), dim=1), guide)
+            up = upsample(x, skip.shape[2:])
+            skip = weigh(skip, up) if isinstance(weigh, SkipAttention) else skip
+            x = block(torch.cat((skip, up), dim=1), guide)
             decoded.append(x)
         return decoded[::-1]
+
+
+def _skip_attention(stage: Stage) -> nn.Module:
+    if stage.skip_attention is None:
+        return nn.Identity()
+    return stage.skip_attention(stage.spatial_dims, stage.channels)

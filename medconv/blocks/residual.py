@@ -12,7 +12,7 @@ from medconv.blocks.base import Block, check_depth
 from medconv.blocks.normalisation import build_norm, cancels_bias
 from medconv.blocks.pointwise import pointwise_conv
 from medconv.blocks.resolution import coarser_guide, coarser_spacing
-from medconv.blocks.unit import ConvUnit, require_nonlinearity
+from medconv.blocks.unit import ConvUnit, build_attention
 from medconv.ndim import to_tuple
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
@@ -80,7 +80,6 @@ class ResidualBlock(Block):
         depth: int = 2,
     ) -> None:
         super().__init__()
-        require_nonlinearity(attention, norm, activation)
         self.stride: tuple[int, ...] = to_tuple(stride, spatial_dims, "stride")
         last = check_depth(depth) - 1
         self.units = nn.ModuleList(
@@ -100,7 +99,7 @@ class ResidualBlock(Block):
         )
         self.shortcut = _shortcut(spatial_dims, in_channels, out_channels, self.stride, norm)
         self.activation = build_activation(activation, inplace=True)
-        self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
+        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Add the units' output to the shortcut's."""

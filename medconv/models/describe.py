@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medconv.attention import Attention
+from medconv.attention import Attention, SkipAttention
 from medconv.blocks import Downsample, Upsample
 from medconv.errors import ShapeError
 from medconv.models.base import SegmentationModel
@@ -23,7 +23,7 @@ from medconv.models.padding import PadToDivisor
 from medconv.ndim import to_tuple
 from medconv.ops import ConvOp, SymmetryGroup, admissible, full_group, named_group
 
-LAYERS = (ConvOp, Attention, Downsample, Upsample, PadToDivisor, EdgeGuide)
+LAYERS = (ConvOp, Attention, SkipAttention, Downsample, Upsample, PadToDivisor, EdgeGuide)
 """Modules that are one row each, whatever they consist of."""
 
 

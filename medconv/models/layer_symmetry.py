@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medconv.attention import Attention
+from medconv.attention import Attention, SkipAttention
 from medconv.blocks import Downsample, Upsample
 from medconv.errors import ConfigError
 from medconv.models.edge_guide import EdgeGuide
@@ -113,8 +113,9 @@ def _(layer: ConvOp, size: tuple[int, ...]) -> Held:
     return _on_grid(held, Grid(size, layer.kernel_size, layer.stride, layer.padding, layer.dilation))
 
 
-@symmetry_of.register
-def _(layer: Attention, size: tuple[int, ...]) -> Held:
+@symmetry_of.register(Attention)
+@symmetry_of.register(SkipAttention)
+def _(layer: Any, size: tuple[int, ...]) -> Held:
     full, declared = full_group(len(size)), layer.symmetry()
     if declared == full:
         return Held(full)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from medconv.attention import AttentionFactory
+from medconv.attention import AttentionFactory, SkipAttentionFactory
 from medconv.blocks import (
     ActivationName,
     BlockFactory,
@@ -31,6 +31,7 @@ from medconv.ops import ConvFactory, StandardConv
 from medconv.types import IntOrInts
 
 MAX_CHANNELS = 4096
+_WITH_SKIP = "stage but the coarsest"
 
 
 class UNet(SegmentationModel):
@@ -52,6 +53,8 @@ class UNet(SegmentationModel):
             coarsest.
         block: Makes the blocks of both sides, once or one a stage.
         attention: Makes the attention of both sides, once or one a stage; ``None``: none.
+        skip_attention: Makes the layers on the skip connections, once or one a stage but the coarsest, which
+            has no skip; ``None``: none. ``AttentionGate`` makes it an Attention U-Net.
         kernel_sizes: One entry a stage, instead of the rule in ``plan_topology``.
         strides: One entry a stage, instead of the rule; the first is 1.
         spacing_mm: Voxel size of the image; ``None`` means isotropic. It decides the strides and kernels and
@@ -97,6 +100,7 @@ class UNet(SegmentationModel):
         decoder_conv: Literal["same", "standard"] | ConvFactory | list[ConvFactory] | None = "same",
         block: BlockFactory | list[BlockFactory] = PlainBlock,
         attention: AttentionFactory | list[AttentionFactory | None] | None = None,
+        skip_attention: SkipAttentionFactory | list[SkipAttentionFactory | None] | None = None,
         kernel_sizes: Sequence[IntOrInts] | None = None,
         strides: Sequence[IntOrInts] | None = None,
         spacing_mm: Sequence[float] | None = None,
@@ -118,6 +122,7 @@ class UNet(SegmentationModel):
         number = len(channels)
         blocks, convs = _each(block, number, "block"), _each(conv, number, "conv")
         attentions = _each(attention, number, "attention")
+        skip_attentions = [*_each(skip_attention, number - 1, "skip_attention", _WITH_SKIP), None]
         stages = [
             Stage(
                 channels[i],
@@ -130,6 +135,7 @@ class UNet(SegmentationModel):
                 norm,
                 activation,
                 dropout,
+                skip_attentions[i],
             )
             for i in range(number)
         ]
@@ -152,13 +158,13 @@ class UNet(SegmentationModel):
         return logits if self.training and self.deep_supervision else logits[0]
 
 
-def _each(value: Any, stages: int, name: str) -> list[Any]:
+def _each(value: Any, stages: int, name: str, which: str = "stage") -> list[Any]:
     """One value a stage: a list as it is, anything else repeated."""
     if not isinstance(value, list | tuple):
         return [value] * stages
     if len(value) != stages:
         raise ConfigError(
-            f"expected {name} once or as a list with one entry a stage, {stages}; got {len(value)}"
+            f"expected {name} once or as a list with one entry a {which}, {stages}; got {len(value)}"
         )
     return list(value)
 
