@@ -174,6 +174,9 @@ def test_gradients_agree_with_finite_differences(make: partial[Attention]) -> No
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_finite_and_close(dtype: torch.dtype, make: partial[Attention]) -> None:
     layer = awake(make(3, 2)).float()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(0.1)  # gates that are neither open nor shut
     x = (4 * torch.rand(1, 2, 16, 16, 16) + 4).to(dtype).float()
     with torch.autocast("cpu", dtype=dtype):
         y = layer(x.to(dtype))
