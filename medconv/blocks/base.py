@@ -26,8 +26,8 @@ class Block(nn.Module, ABC):
 
         Args:
             x: ``(B, in_channels, *S)``.
-            guide: ``(B, 1, *S)``, gradient energy of the image at the resolution of ``x``, for operators with
-                ``needs_guide``; others ignore it.
+            guide: ``(B, 1, *S)``, gradient energy of the image at the resolution of ``x``, its intensities
+                behind it where an operator wants them, for operators with ``needs_guide``; others ignore it.
         """
 
 

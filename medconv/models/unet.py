@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from medconv.attention import AttentionFactory, SkipAttentionFactory
 from medconv.blocks import (
@@ -27,7 +27,7 @@ from medconv.models.edge_guide import EdgeGuide
 from medconv.models.heads import SegmentationHeads
 from medconv.models.padding import PadToDivisor
 from medconv.models.topology import plan_topology
-from medconv.ops import ConvFactory, StandardConv
+from medconv.ops import ConvFactory, ConvOp, Derivative, StandardConv
 from medconv.types import IntOrInts
 
 MAX_CHANNELS = 4096
@@ -67,6 +67,8 @@ class UNet(SegmentationModel):
             centre.
         upsample: ``"linear"``, ``"nearest"``, or ``"transpose"`` as in nnU-Net; its free weights break
             rotations.
+        guide_derivative: How operators with a guide have the gradient of the image taken, once for all of them:
+            ``"gaussian"``, or ``"scharr"``, cheaper and noisier.
         deep_supervision: Whether training returns logits at coarser resolutions too: at every decoder stage
             but the coarsest, and at least at one.
 
@@ -109,6 +111,7 @@ class UNet(SegmentationModel):
         dropout: float = 0.0,
         downsample: DownsampleName = "max",
         upsample: UpsampleName = "linear",
+        guide_derivative: Derivative = "gaussian",
         deep_supervision: bool = False,
     ) -> None:
         topology = plan_topology(
@@ -145,8 +148,7 @@ class UNet(SegmentationModel):
         self.decoder = Decoder([replace(s, conv=c) for s, c in zip(stages, upward, strict=True)], upsample)
         self.heads = SegmentationHeads(spatial_dims, _head_channels(channels, deep_supervision), num_classes)
         self.deep_supervision = deep_supervision
-        guided = any(getattr(m, "needs_guide", False) for m in self.modules())
-        self.guide = EdgeGuide(self.spacing_mm) if guided else None
+        self.guide = _build_guide(self, self.spacing_mm, guide_derivative)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Logits at the image's size; in training with deep supervision a list, full resolution first."""
@@ -176,6 +178,18 @@ def _decoder_convs(choice: Any, encoder: list[ConvFactory]) -> list[ConvFactory]
     if choice is None or choice == "standard":
         choice = StandardConv
     return [*_each(choice, len(encoder) - 1, "decoder_conv"), encoder[-1]]
+
+
+def _build_guide(net: nn.Module, spacing_mm: Sequence[float], derivative: Derivative) -> EdgeGuide | None:
+    """What all operators that want a guide share; ``None`` where none does."""
+    wanted = [m.guide_channels for m in net.modules() if isinstance(m, ConvOp) and m.needs_guide]
+    if wanted:
+        return EdgeGuide(spacing_mm, derivative, with_image=max(wanted) > 1)
+    if derivative != "gaussian":
+        raise ConfigError(
+            f"guide_derivative={derivative!r} has no effect: no operator wants a guide; leave it out"
+        )
+    return None
 
 
 def _head_channels(channels: Sequence[int], deep_supervision: bool) -> Sequence[int]:

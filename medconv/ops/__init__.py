@@ -7,7 +7,7 @@ block that holds it; its character (symmetry group, exponent …) belongs to the
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
 from medconv.ops.contract import Report, check_conv
 from medconv.ops.gradient_weighted import GradientWeightedConv
-from medconv.ops.image_gradient import gradient_energy
+from medconv.ops.image_gradient import Derivative, gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.normalised import edge_weight, window_sum
 from medconv.ops.signed_permutation import Element
@@ -25,6 +25,7 @@ from medconv.ops.symmetry import (
 __all__ = [
     "ConvFactory",
     "ConvOp",
+    "Derivative",
     "Element",
     "GradientWeightedConv",
     "KernelBasis",

@@ -67,8 +67,11 @@ class ConvOp(nn.Module, ABC):
         ShapeError: At call time: an input of another rank or channel count.
     """
 
-    needs_guide: ClassVar[bool] = False
+    needs_guide: bool = False
     """True where ``forward`` takes ``(x, guide)``: the guide is made once per image by the network."""
+
+    guide_channels: int = 1
+    """Least number of channels of the guide: 1, the gradient energy; 2 or more: the intensities behind it."""
 
     neutral: ClassVar[dict[str, Any] | None] = None
     """Character at which the operator is ``StandardConv`` with the same kernel; ``None``: there is none."""

@@ -236,6 +236,7 @@ def test_the_loss_falls_on_one_memorised_image(conv: type[ConvOp]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # as well
 @pytest.mark.parametrize("conv", [StandardConv, SymmetricConv, GradientWeightedConv])
 @pytest.mark.parametrize(("size", "backend"), [((16, 16), "inductor"), ((15, 13), "aot_eager")])
 def test_the_whole_network_compiles_without_a_break(
