@@ -7,6 +7,7 @@ files, training and metrics live elsewhere.
 from medconv.models.base import SegmentationModel
 from medconv.models.baselines import MonaiDynUNet, MonaiSegResNet
 from medconv.models.build import build_network, resolve_network, restrict_class_paths
+from medconv.models.convert import convert
 from medconv.models.describe import Description, Row, describe
 from medconv.models.fold import fold
 from medconv.models.topology import Topology, plan_topology
@@ -21,6 +22,7 @@ __all__ = [
     "Topology",
     "UNet",
     "build_network",
+    "convert",
     "describe",
     "fold",
     "plan_topology",

@@ -55,25 +55,17 @@ def pairwise_convolution(
         tensor([[[[0.6700, 2.0100, 6.0000]]]])
     """
     dims = x.dim() - 2
-    size = [
-        (n + 2 * p - r * (k - 1) - 1) // s + 1
-        for n, k, s, p, r in zip(
-            x.shape[2:], window.kernel_size, window.stride, window.padding, window.dilation, strict=True
-        )
-    ]
+    size = _output_size(x, window)
     centre = tuple((k - 1) // 2 for k in window.kernel_size)
     padded = [_pad(v, window) for v in (x, image, torch.ones_like(image[:1, :1]))]
     middle = _shifted(padded[1], centre, size, window)
-    # a factor common to all pairs, which cancels; it keeps weights below 1 for either sign of the exponent
-    log_scale = (-alpha).clamp(min=0).detach() * torch.log1p(alpha.new_tensor(MAX_ENERGY))
     columns, total, inside = [], torch.zeros((), device=x.device), torch.zeros((), device=x.device)
     for tap in product(*map(range, window.kernel_size)):
         there, value, valid = (_shifted(v, tap, size, window) for v in padded)
         steps = zip(tap, centre, window.dilation, spacing_mm, strict=True)
         distance = sum(((t - c) * r * h) ** 2 for t, c, r, h in steps) or 1.0
         unlike = (value - middle).square().sum(dim=1, keepdim=True) / (distance * contrast.square())
-        pair = torch.exp(-alpha * torch.log1p(unlike.clamp(max=MAX_ENERGY)) - log_scale) * valid
-        pair = pair.to(x.dtype)
+        pair = (_power(unlike, alpha) * valid).to(x.dtype)
         columns.append(there * pair)
         total, inside = total + pair.to(image.dtype), inside + valid
     votes = CONV[dims](
@@ -83,6 +75,17 @@ def pairwise_convolution(
     )
     full = torch.full_like(inside, len(columns)) if counts_outside else inside
     return (votes * (full / total.clamp(min=EMPTY_WINDOW))).to(votes.dtype)
+
+
+def _power(unlike: Tensor, alpha: Tensor) -> Tensor:
+    # a factor common to all pairs, which cancels, keeps weights below 1 for either sign of the exponent
+    log_scale = (-alpha).clamp(min=0).detach() * torch.log1p(alpha.new_tensor(MAX_ENERGY))
+    return torch.exp(-alpha * torch.log1p(unlike.clamp(max=MAX_ENERGY)) - log_scale)
+
+
+def _output_size(x: Tensor, window: Window) -> list[int]:
+    axes = zip(x.shape[2:], window.kernel_size, window.stride, window.padding, window.dilation, strict=True)
+    return [(n + 2 * p - r * (k - 1) - 1) // s + 1 for n, k, s, p, r in axes]
 
 
 def _pad(x: Tensor, window: Window) -> Tensor:
