@@ -10,6 +10,7 @@ from medconv.blocks.base import Block, BlockFactory
 from medconv.blocks.decoder import Decoder
 from medconv.blocks.encoder import Encoder
 from medconv.blocks.normalisation import NormName, build_norm
+from medconv.blocks.on_fields import OnFields, PoolFields, on_fields
 from medconv.blocks.plain import PlainBlock
 from medconv.blocks.pointwise import he_init, pointwise_conv
 from medconv.blocks.residual import ResidualBlock
@@ -28,7 +29,9 @@ __all__ = [
     "DownsampleName",
     "Encoder",
     "NormName",
+    "OnFields",
     "PlainBlock",
+    "PoolFields",
     "PoolName",
     "ResidualBlock",
     "Stage",
@@ -40,5 +43,6 @@ __all__ = [
     "coarser_spacing",
     "guide_pyramid",
     "he_init",
+    "on_fields",
     "pointwise_conv",
 ]

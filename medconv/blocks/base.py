@@ -20,6 +20,9 @@ MAX_DEPTH = 32
 class Block(nn.Module, ABC):
     """Base of all blocks: ``(B, in_channels, *S)`` to ``(B, out_channels, *ceil(S / stride))``."""
 
+    orientations: int = 1
+    """How many neighbouring channels of the output are one field, as its last operator says."""
+
     @abstractmethod
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the block.

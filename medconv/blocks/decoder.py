@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medconv.attention import SkipAttention
 from medconv.blocks.sampling import Upsample
 from medconv.blocks.stage import Stage
+from medconv.errors import ConfigError
 
 
 class Decoder(nn.Module):
@@ -34,7 +35,11 @@ class Decoder(nn.Module):
             for fine, coarse in pairwise(stages)
         )
         self.skip_attentions = nn.ModuleList(_skip_attention(stage) for stage in stages[:-1])
-        self.blocks = nn.ModuleList(stage.build_block(2 * stage.channels) for stage in stages[:-1])
+        blocks = [stage.build_block(2 * stage.channels) for stage in stages[:-1]]
+        self.blocks = nn.ModuleList(blocks)
+        for i, (fine, coarse) in enumerate(pairwise(stages)):
+            if blocks[i].orientations > 1:  # known only now; fields are mixed by their own kind
+                self.upsamples[i] = _upsample_fields(fine, coarse, upsample)
 
     def forward(self, features: Sequence[Tensor], guides: Sequence[Tensor | None]) -> list[Tensor]:
         """Decoded maps of all stages but the coarsest."""
@@ -54,3 +59,11 @@ def _skip_attention(stage: Stage) -> nn.Module:
     if stage.skip_attention is None:
         return nn.Identity()
     return stage.skip_attention(stage.spatial_dims, stage.channels)
+
+
+def _upsample_fields(fine: Stage, coarse: Stage, kind: str) -> Upsample:
+    if fine.skip_attention is not None:
+        raise ConfigError(
+            "expected no skip_attention on the fields of GroupConv, whose orientations it would mix"
+        )
+    return Upsample(fine.spatial_dims, coarse.channels, fine.channels, coarse.stride, kind, fine.conv)

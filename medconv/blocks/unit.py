@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from medconv.attention import AttentionFactory
 from medconv.blocks.activation import build_activation
 from medconv.blocks.normalisation import build_norm, cancels_bias
+from medconv.blocks.on_fields import on_fields
 from medconv.errors import ConfigError
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
@@ -81,11 +82,12 @@ class ConvUnit(nn.Module):
             bias=not cancels_bias(norm),
             spacing_mm=spacing_mm,
         )
-        self.norm = build_norm(norm, spatial_dims, out_channels)
+        n = self.conv.orientations
+        self.norm = on_fields(build_norm(norm, spatial_dims, out_channels // n), n)
         # the norm's output belongs to this unit alone; the convolution's may be needed for its own gradient
         self.activation = build_activation(activation, inplace=norm != "none")
-        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation)
-        self.dropout = _DROPOUT[spatial_dims](dropout) if dropout else nn.Identity()
+        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation, n)
+        self.dropout = on_fields(_DROPOUT[spatial_dims](dropout) if dropout else nn.Identity(), n)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the unit; ``guide`` goes to a convolution that needs one."""
@@ -95,20 +97,31 @@ class ConvUnit(nn.Module):
 
 
 def build_attention(
-    attention: AttentionFactory | None, spatial_dims: int, channels: int, norm: str, activation: str | None
+    attention: AttentionFactory | None,
+    spatial_dims: int,
+    channels: int,
+    norm: str,
+    activation: str | None,
+    orientations: int = 1,
 ) -> nn.Module:
     """The attention layer behind a norm and a nonlinearity; without a factory the identity.
 
     Raises:
-        ConfigError: The layer sees only spatial means and would stand directly behind an instance norm.
+        ConfigError: The layer sees only spatial means and would stand directly behind an instance norm; or it
+            cares where voxels lie and would stand on fields, whose orientations it would mistake for places.
     """
     if attention is None:
         return nn.Identity()
-    layer = attention(spatial_dims, channels)
+    layer = attention(spatial_dims, channels // orientations)
+    if orientations > 1 and not layer.is_blind_to_places:
+        raise ConfigError(
+            f"expected attention that does not care where a voxel lies on the fields of GroupConv, got "
+            f"{type(layer).__name__}; ChannelAttention, SCSE, ChannelShrinkage and SelfAttention keep the symmetry"
+        )
     if getattr(layer, "sees_only_means", False) and norm == "instance" and activation in (None, "none"):
         raise ConfigError(
             "expected a nonlinearity between instance norm and attention, got activation 'none': the spatial "
             "mean of an instance-normalised map, GAP(IN(x)), is constant, so the attention could not see its "
             "input; set an activation or another norm"
         )
-    return layer
+    return on_fields(layer, orientations)

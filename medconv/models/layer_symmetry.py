@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from medconv.attention import Attention, SkipAttention
-from medconv.blocks import Downsample, Upsample
+from medconv.blocks import Downsample, PoolFields, Upsample
 from medconv.errors import ConfigError
 from medconv.models.edge_guide import EdgeGuide
 from medconv.models.padding import PadToDivisor
@@ -39,6 +39,7 @@ POINTWISE = (
     nn.Dropout,
     nn.Dropout2d,
     nn.Dropout3d,
+    PoolFields,
 )
 """Layers that treat every voxel alike."""
 

@@ -12,6 +12,7 @@ from medconv.attention import AttentionFactory, SkipAttentionFactory
 from medconv.blocks import (
     ActivationName,
     BlockFactory,
+    ConvUnit,
     Decoder,
     DownsampleName,
     Encoder,
@@ -24,6 +25,7 @@ from medconv.blocks import (
 from medconv.errors import ConfigError
 from medconv.models.base import SegmentationModel
 from medconv.models.edge_guide import EdgeGuide
+from medconv.models.group_network import common_orientations
 from medconv.models.heads import SegmentationHeads
 from medconv.models.padding import PadToDivisor
 from medconv.models.topology import plan_topology
@@ -48,6 +50,8 @@ class UNet(SegmentationModel):
         num_classes: ``K``, background included.
         channels: Channels of each stage, finest first; their number is the number of stages.
         conv: Makes the convolutions: one for all stages, or a list with one a stage.
+        stem: Makes a convolution unit in front of the encoder, from the image to the first of ``channels``;
+            ``None``: none. ``LiftingConv`` where ``conv`` is ``GroupConv``.
         decoder_conv: ``"same"`` as the encoder at that stage; ``"standard"`` (or ``None``): plain ones, so
             that ``conv`` works in the encoder only; or one of its own, or a list with one a stage but the
             coarsest.
@@ -99,6 +103,7 @@ class UNet(SegmentationModel):
         *,
         channels: Sequence[int] = (32, 64, 128, 256),
         conv: ConvFactory | list[ConvFactory] = StandardConv,
+        stem: ConvFactory | None = None,
         decoder_conv: Literal["same", "standard"] | ConvFactory | list[ConvFactory] | None = "same",
         block: BlockFactory | list[BlockFactory] = PlainBlock,
         attention: AttentionFactory | list[AttentionFactory | None] | None = None,
@@ -126,27 +131,22 @@ class UNet(SegmentationModel):
         blocks, convs = _each(block, number, "block"), _each(conv, number, "conv")
         attentions = _each(attention, number, "attention")
         skip_attentions = [*_each(skip_attention, number - 1, "skip_attention", _WITH_SKIP), None]
+        grids = (topology.kernel_sizes, topology.strides, topology.spacings_mm)
         stages = [
-            Stage(
-                channels[i],
-                topology.kernel_sizes[i],
-                topology.strides[i],
-                topology.spacings_mm[i],
-                blocks[i],
-                convs[i],
-                attentions[i],
-                norm,
-                activation,
-                dropout,
-                skip_attentions[i],
+            Stage(c, k, s, h, b, f, a, norm, activation, dropout, skip)
+            for (c, k, s, h), b, f, a, skip in zip(
+                zip(channels, *grids, strict=True), blocks, convs, attentions, skip_attentions, strict=True
             )
-            for i in range(number)
         ]
         upward = _decoder_convs(decoder_conv, convs)
         self.pad = PadToDivisor(topology.divisor)
-        self.encoder = Encoder(in_channels, stages, downsample)
+        self.stem = None if stem is None else _build_stem(in_channels, stages[0], stem)
+        self.encoder = Encoder(channels[0] if stem else in_channels, stages, downsample)
         self.decoder = Decoder([replace(s, conv=c) for s, c in zip(stages, upward, strict=True)], upsample)
-        self.heads = SegmentationHeads(spatial_dims, _head_channels(channels, deep_supervision), num_classes)
+        orientations = common_orientations(self.stem, self.encoder, self.decoder)
+        self.heads = SegmentationHeads(
+            spatial_dims, _head_channels(channels, deep_supervision), num_classes, orientations
+        )
         self.deep_supervision = deep_supervision
         self.guide = _build_guide(self, self.spacing_mm, guide_derivative)
 
@@ -155,7 +155,9 @@ class UNet(SegmentationModel):
         self.check_input(x)
         guide = None if self.guide is None else self.pad(self.guide(x))
         guides = guide_pyramid(guide, self.strides)
-        decoded = self.decoder(self.encoder(self.pad(x), guides), guides)
+        image = self.pad(x)
+        features = image if self.stem is None else self.stem(image, guides[0])
+        decoded = self.decoder(self.encoder(features, guides), guides)
         logits = [self.pad.crop(y, x.shape[2:]) for y in self.heads(decoded)]
         return logits if self.training and self.deep_supervision else logits[0]
 
@@ -178,6 +180,19 @@ def _decoder_convs(choice: Any, encoder: list[ConvFactory]) -> list[ConvFactory]
     if choice is None or choice == "standard":
         choice = StandardConv
     return [*_each(choice, len(encoder) - 1, "decoder_conv"), encoder[-1]]
+
+
+def _build_stem(in_channels: int, stage: Stage, conv: ConvFactory) -> ConvUnit:
+    return ConvUnit(
+        stage.spatial_dims,
+        in_channels,
+        stage.channels,
+        stage.kernel_size,
+        conv=conv,
+        norm=stage.norm,
+        activation=stage.activation,
+        spacing_mm=stage.spacing_mm,
+    )
 
 
 def _build_guide(net: nn.Module, spacing_mm: Sequence[float], derivative: Derivative) -> EdgeGuide | None:

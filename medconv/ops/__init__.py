@@ -6,7 +6,9 @@ block that holds it; its character (symmetry group, exponent …) belongs to the
 
 from medconv.ops.base import ConvFactory, ConvOp, conv_catalogue
 from medconv.ops.contract import Report, check_conv
+from medconv.ops.fields import pool_fields, split_fields, turn_fields
 from medconv.ops.gradient_weighted import GradientWeightedConv
+from medconv.ops.group import GroupConv, LiftingConv
 from medconv.ops.image_gradient import Derivative, gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.normalised import edge_weight, window_sum
@@ -28,7 +30,9 @@ __all__ = [
     "Derivative",
     "Element",
     "GradientWeightedConv",
+    "GroupConv",
     "KernelBasis",
+    "LiftingConv",
     "Report",
     "StandardConv",
     "SymmetricConv",
@@ -43,6 +47,9 @@ __all__ = [
     "group_of",
     "named_group",
     "orbit_basis",
+    "pool_fields",
     "ring_basis",
+    "split_fields",
+    "turn_fields",
     "window_sum",
 ]

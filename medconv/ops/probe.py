@@ -132,7 +132,8 @@ def naive_convolution(op: ConvOp, x: Tensor, weight: Tensor) -> Tensor:
         inputs = window.unflatten(1, (op.groups, -1))
         kernel = weight.flatten(2)[:, :, number].unflatten(0, (op.groups, -1))
         result += torch.einsum("goi,bgi...->bgo...", kernel, inputs).flatten(1, 2)
-    return result if op.bias is None else result + op.bias.view(-1, *[1] * dims)
+    bias = op.dense_bias()
+    return result if bias is None else result + bias.view(-1, *[1] * dims)
 
 
 def naive_size(op: ConvOp, size: tuple[int, ...]) -> tuple[int, ...]:

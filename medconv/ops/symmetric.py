@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.ops.base import ConvOp
+from medconv.ops.group_choice import choose_group
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.standard import LEAKY_RELU_GAIN
-from medconv.ops.symmetry import SymmetryGroup, admissible, full_group, named_group
+from medconv.ops.symmetry import SymmetryGroup, admissible, full_group
 from medconv.types import IntOrInts
 
 Basis = Literal["auto", "orbit", "ring"]
 
+_AUTO = "say group='auto' to take all that the grid allows"
 _RING_FROM = 5
 """Kernel size from which tying whole rings beats tying orbits under rotations between the right angles."""
 
@@ -102,7 +104,7 @@ class SymmetricConv(ConvOp):
             spacing_mm=spacing_mm,
         )
         allowed = self._restrict(full_group(spatial_dims), self.spacing_mm)
-        self.group = allowed if group == "auto" else _choose_group(group, axis, allowed, self)
+        self.group = allowed if group == "auto" else choose_group(group, axis, allowed, self, _AUTO)
         self.basis = _choose_basis(basis, self.kernel_size, self.group, allowed)
         if not 0.0 <= iso_ratio <= 1.0:
             raise ConfigError(f"expected iso_ratio from 0 to 1, got {iso_ratio}")
@@ -198,22 +200,6 @@ class SymmetricConv(ConvOp):
             return orbit_basis(self.kernel_size, self.group)
         distance = [h * r for h, r in zip(self.spacing_mm, self.dilation, strict=True)]
         return ring_basis(self.kernel_size, distance, self.group)
-
-
-def _choose_group(name: str, axis: int | None, allowed: SymmetryGroup, conv: ConvOp) -> SymmetryGroup:
-    """The named group, if it fits into what the grid allows."""
-    dims = conv.spatial_dims
-    if axis is None:
-        axis = next((a for a in range(dims) if dims == 3 and named_group("D4h", 3, a) <= allowed), 0)
-    wanted = named_group(name, dims, axis)
-    if not wanted <= allowed:
-        raise ConfigError(
-            f"group {name!r} ({wanted.order} elements) exchanges axes that differ: "
-            f"spacing_mm {conv.spacing_mm}, kernel_size {conv.kernel_size}, stride {conv.stride} and "
-            f"dilation {conv.dilation} allow at most {allowed.name!r} ({allowed.order}); "
-            f"say group='auto' to take all that the grid allows"
-        )
-    return wanted
 
 
 def _choose_basis(

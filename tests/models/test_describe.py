@@ -69,6 +69,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
     "odd sizes": ({"conv": SYM}, (13, 13), "D1"),
     "one cell": ({"conv": SYM}, (4, 4), "D4"),
     "strided": ({"conv": SYM, "downsample": "stride"}, (16, 16), "D1"),
+    "residual without a change of channels": (
+        {"conv": SYM, "block": ResidualBlock, "stem": SYM},
+        (16, 16),
+        "D4",
+    ),
     "strided residual": ({"conv": SYM, "downsample": "stride", "block": ResidualBlock}, (16, 16), "D1"),
     "transposed": ({"conv": SYM, "upsample": "transpose"}, (16, 16), "C1"),
     "nearest and average": ({"conv": SYM, "upsample": "nearest", "downsample": "average"}, (16, 16), "D4"),
