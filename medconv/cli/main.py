@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("medconv.cli.fit:main", "measure a checkpoint on the test cases of its dataset"),
     "predict": ("medconv.cli.predict:main", "masks for new volumes, on their own grid"),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
+    "describe": ("medconv.cli.describe:main", "a configuration's network: layers, cost, memory, symmetry"),
     "list": ("medconv.cli.list:main", "what there is: ops, attention, losses, metrics, configs"),
 }
 """Command: where its ``main(argv) -> exit code`` is (``argv[0]`` the command), and what it does."""

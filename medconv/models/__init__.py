@@ -10,6 +10,7 @@ from medconv.models.build import build_network, resolve_network, restrict_class_
 from medconv.models.convert import convert
 from medconv.models.describe import Description, Row, describe
 from medconv.models.fold import fold
+from medconv.models.shadow import activation_bytes
 from medconv.models.topology import Topology, plan_topology
 from medconv.models.unet import UNet
 
@@ -21,6 +22,7 @@ __all__ = [
     "SegmentationModel",
     "Topology",
     "UNet",
+    "activation_bytes",
     "build_network",
     "convert",
     "describe",
