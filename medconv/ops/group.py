@@ -6,6 +6,7 @@ Source: Cohen & Welling, "Group Equivariant Convolutional Networks", ICML 2016; 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -61,6 +62,15 @@ class _OverGroup(ConvOp):
         self.orientations = self.group.order
         self.fields = self._count_fields(out_channels, "out_channels")
         self.bias = nn.Parameter(torch.zeros(self.fields)) if bias else None
+        shape, table = self._kernel_and_table()
+        psi = torch.empty(self.fields, *shape)
+        nn.init.normal_(psi, std=LEAKY_RELU_GAIN / psi[0].numel() ** 0.5)
+        self.psi = nn.Parameter(psi)
+        self.register_buffer("table", table, persistent=False)
+
+    @abstractmethod
+    def _kernel_and_table(self) -> tuple[tuple[int, ...], Tensor]:
+        """Shape of one kernel; and, for each orientation, which of its numbers stands where."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` with the kernels in all orientations."""
@@ -97,11 +107,6 @@ class _OverGroup(ConvOp):
             )
         return channels // self.orientations
 
-    def _draw(self, *shape: int) -> nn.Parameter:
-        psi = torch.empty(*shape)
-        nn.init.normal_(psi, std=LEAKY_RELU_GAIN / psi[0].numel() ** 0.5)
-        return nn.Parameter(psi)
-
 
 class LiftingConv(_OverGroup):
     r"""From an image to fields: each kernel is applied in every orientation of the group.
@@ -135,36 +140,8 @@ class LiftingConv(_OverGroup):
 
     neutral: ClassVar[dict[str, Any] | None] = {"group": "C1"}
 
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts = 3,
-        *,
-        stride: IntOrInts = 1,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        spacing_mm: Sequence[float] | None = None,
-        group: str = "C4",
-        axis: int | None = None,
-    ) -> None:
-        super().__init__(
-            spatial_dims,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-            spacing_mm=spacing_mm,
-            group=group,
-            axis=axis,
-        )
-        self.psi = self._draw(self.fields, *self.weight_shape[1:])
-        self.register_buffer("table", turned_taps(self.kernel_size, self.group), persistent=False)
+    def _kernel_and_table(self) -> tuple[tuple[int, ...], Tensor]:
+        return self.weight_shape[1:], turned_taps(self.kernel_size, self.group)
 
 
 class GroupConv(_OverGroup):
@@ -202,39 +179,11 @@ class GroupConv(_OverGroup):
 
     neutral: ClassVar[dict[str, Any] | None] = {"group": "C1"}
 
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrInts = 3,
-        *,
-        stride: IntOrInts = 1,
-        dilation: IntOrInts = 1,
-        groups: int = 1,
-        bias: bool = True,
-        spacing_mm: Sequence[float] | None = None,
-        group: str = "C4",
-        axis: int | None = None,
-    ) -> None:
-        super().__init__(
-            spatial_dims,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-            spacing_mm=spacing_mm,
-            group=group,
-            axis=axis,
-        )
-        inputs = self._count_fields(in_channels, "in_channels") // groups
-        self.psi = self._draw(self.fields, inputs, self.orientations, *self.kernel_size)
+    def _kernel_and_table(self) -> tuple[tuple[int, ...], Tensor]:
+        inputs = self._count_fields(self.in_channels, "in_channels") // self.groups
         taps, quotients = turned_taps(self.kernel_size, self.group), turned_orientations(self.group)
         table = quotients[:, :, None] * taps.shape[1] + taps[:, None, :]
-        self.register_buffer("table", table, persistent=False)
+        return (inputs, self.orientations, *self.kernel_size), table
 
     def turn_input(self, x: Tensor, element: Element) -> Tensor:
         """Voxels and orientations change places."""
