@@ -11,10 +11,12 @@ from math import prod
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.ops.base import ConvOp
+from medconv.ops.expansion import expand_orbits
 from medconv.ops.group_choice import choose_group
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.standard import LEAKY_RELU_GAIN
@@ -71,6 +73,7 @@ class SymmetricConv(ConvOp):
     """
 
     tap_orbit: Tensor
+    membership: Tensor
     orbit_size: Tensor
     profile: Tensor | None
     neutral: ClassVar[dict[str, Any] | None] = {"basis": "orbit", "group": "C1"}
@@ -120,6 +123,8 @@ class SymmetricConv(ConvOp):
         # derived from the geometry, so checkpoints need none of them
         is_ring = self.basis == "ring"
         self.register_buffer("tap_orbit", kernels.tap_orbit, persistent=False)
+        members = F.one_hot(kernels.tap_orbit, len(kernels.orbit_size)).to(self.theta)
+        self.register_buffer("membership", members, persistent=False)
         self.register_buffer("orbit_size", kernels.orbit_size, persistent=False)
         self.register_buffer("profile", kernels.profile.to(self.theta) if is_ring else None, persistent=False)
 
@@ -136,7 +141,8 @@ class SymmetricConv(ConvOp):
             values = torch.zeros((), dtype=self.theta.dtype, device=self.theta.device)
             for m, ring in enumerate(self.profile):
                 values = values + self.theta[..., m, None] * ring
-        tied = values.index_select(-1, self.tap_orbit).reshape(-1, *self.weight_shape[1:])
+        taps = expand_orbits(values, self.tap_orbit, self.membership)
+        tied = taps.reshape(-1, *self.weight_shape[1:])
         return tied if self.free is None else torch.cat([tied, self.free])
 
     def project(self, dense: Tensor) -> Tensor:
