@@ -1,7 +1,7 @@
 """Channel attention: turn whole channels up or down, from what each of them holds on average.
 
 Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018; Wang et al., "ECA-Net: Efficient Channel
-Attention", CVPR 2020.
+Attention", CVPR 2020; means and maxima together: Woo et al., "CBAM", ECCV 2018.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from medconv.attention.base import Attention, full_precision
+from medconv.attention.gating import Gate, Perceptron, start_open, to_factors
 from medconv.errors import ConfigError
 from medconv.ops import SymmetryGroup, full_group
 
 Kind = Literal["se", "eca"]
-Gate = Literal["centred", "sigmoid"]
+Squeeze = Literal["mean", "mean_max"]
 
 _REDUCTION = 8
-_MIN_HIDDEN = 4
 
 
 class ChannelAttention(Attention):
@@ -40,12 +40,14 @@ class ChannelAttention(Attention):
         reduction: Channels to a hidden unit; only for ``"se"``.
         gate: ``"centred"``, ``2σ`` with a last layer of zeros: the layer begins as the identity, bit by bit.
             ``"sigmoid"``, the published form, which begins by halving the signal.
+        squeeze: What stands for a channel. ``"mean"``; or ``"mean_max"``, as in CBAM: ``f`` is applied to the
+            means and to the maxima, and its results are added.
 
     Shape:
         - Input and output ``(B, channels, *S)``, any floating dtype; means are taken in float32.
 
     Raises:
-        ConfigError: Unknown kind or gate, a reduction below 1, or a reduction given for ``"eca"``.
+        ConfigError: Unknown kind, gate or squeeze, a reduction below 1, or a reduction given for ``"eca"``.
         ShapeError: An input of another rank or channel count.
 
     Cost:
@@ -65,6 +67,7 @@ class ChannelAttention(Attention):
         kind: Kind = "se",
         reduction: int = _REDUCTION,
         gate: Gate = "centred",
+        squeeze: Squeeze = "mean",
     ) -> None:
         super().__init__(spatial_dims, channels)
         if kind not in get_args(Kind) or gate not in get_args(Gate) or reduction < 1:
@@ -74,12 +77,12 @@ class ChannelAttention(Attention):
             )
         if kind == "eca" and reduction != _REDUCTION:
             raise ConfigError(f"reduction={reduction} has no effect with kind='eca'; leave it out")
-        self.gate = gate
-        hidden = max(channels // reduction, _MIN_HIDDEN)
-        self.excite = _Perceptron(channels, hidden) if kind == "se" else _ChannelFilter(channels)
-        if gate == "centred":
-            for parameter in self.excite.last.parameters():
-                nn.init.zeros_(parameter)
+        if squeeze not in get_args(Squeeze):
+            raise ConfigError(f"expected squeeze 'mean' or 'mean_max', got {squeeze!r}")
+        self.gate, self.squeeze = gate, squeeze
+        self.sees_only_means = squeeze == "mean"
+        self.excite = Perceptron(channels, reduction) if kind == "se" else _ChannelFilter(channels)
+        start_open(self.excite.last, gate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply the channels of ``x`` by their gates."""
@@ -91,9 +94,14 @@ class ChannelAttention(Attention):
         self.check_input(x)
         # half precision holds neither the sum over a volume nor small differences between gates
         with full_precision(x):
-            means = x.mean(dim=tuple(range(2, x.dim())), dtype=torch.promote_types(x.dtype, torch.float32))
-            gates = torch.sigmoid(self.excite(means.to(self.excite.last.weight.dtype)))
-            return 2 * gates if self.gate == "centred" else gates
+            dtype, space = self.excite.last.weight.dtype, tuple(range(2, x.dim()))
+            means = x.mean(dim=space, dtype=torch.promote_types(x.dtype, torch.float32))
+            logits = self.excite(means.to(dtype))
+            if self.squeeze == "mean_max":
+                logits = logits + self.excite(x.amax(dim=space).to(dtype))
+            return to_factors(logits, self.gate)
+
+    is_blind_to_places = True
 
     def symmetry(self) -> SymmetryGroup:
         """All of the grid: a mean over space does not change when voxels change places."""
@@ -102,18 +110,6 @@ class ChannelAttention(Attention):
     def extra_repr(self) -> str:
         """Channels and gate."""
         return f"{self.channels}, gate={self.gate}"
-
-
-class _Perceptron(nn.Module):
-    """Squeeze-and-excitation: ``(B, C)`` to ``(B, C)`` through one hidden layer."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(channels, hidden)
-        self.last = nn.Linear(hidden, channels)
-
-    def forward(self, means: Tensor) -> Tensor:
-        return self.last(self.hidden(means).relu())
 
 
 class _ChannelFilter(nn.Module):

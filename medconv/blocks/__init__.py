@@ -11,6 +11,7 @@ from medconv.blocks.decoder import Decoder
 from medconv.blocks.encoder import Encoder
 from medconv.blocks.mednext import MedNeXtBlock
 from medconv.blocks.normalisation import NormName, build_norm
+from medconv.blocks.on_fields import OnFields, PoolFields, on_fields
 from medconv.blocks.plain import PlainBlock
 from medconv.blocks.pointwise import he_init, pointwise_conv
 from medconv.blocks.residual import ResidualBlock
@@ -30,7 +31,9 @@ __all__ = [
     "Encoder",
     "MedNeXtBlock",
     "NormName",
+    "OnFields",
     "PlainBlock",
+    "PoolFields",
     "PoolName",
     "ResidualBlock",
     "Stage",
@@ -42,5 +45,6 @@ __all__ = [
     "coarser_spacing",
     "guide_pyramid",
     "he_init",
+    "on_fields",
     "pointwise_conv",
 ]

@@ -20,14 +20,17 @@ MAX_DEPTH = 32
 class Block(nn.Module, ABC):
     """Base of all blocks: ``(B, in_channels, *S)`` to ``(B, out_channels, *ceil(S / stride))``."""
 
+    orientations: int = 1
+    """How many neighbouring channels of the output are one field, as its last operator says."""
+
     @abstractmethod
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the block.
 
         Args:
             x: ``(B, in_channels, *S)``.
-            guide: ``(B, 1, *S)``, gradient energy of the image at the resolution of ``x``, for operators with
-                ``needs_guide``; others ignore it.
+            guide: ``(B, 1, *S)``, gradient energy of the image at the resolution of ``x``, its intensities
+                behind it where an operator wants them, for operators with ``needs_guide``; others ignore it.
         """
 
 

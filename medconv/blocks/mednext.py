@@ -13,7 +13,7 @@ from medconv.blocks.normalisation import build_norm, cancels_bias
 from medconv.blocks.pointwise import pointwise_conv
 from medconv.blocks.residual import build_shortcut
 from medconv.blocks.resolution import coarser_guide, coarser_spacing
-from medconv.blocks.unit import require_nonlinearity
+from medconv.blocks.unit import build_attention
 from medconv.errors import ConfigError
 from medconv.ndim import to_tuple
 from medconv.ops import ConvFactory
@@ -85,7 +85,6 @@ class MedNeXtBlock(Block):
         expansion: int = 2,
     ) -> None:
         super().__init__()
-        require_nonlinearity(attention, norm, activation)
         if not 1 <= expansion <= MAX_EXPANSION:
             raise ConfigError(f"expected expansion from 1 to {MAX_EXPANSION}, got {expansion}")
         self.stride: tuple[int, ...] = to_tuple(stride, spatial_dims, "stride")
@@ -105,7 +104,7 @@ class MedNeXtBlock(Block):
             )
             for i in range(check_depth(depth))
         )
-        self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
+        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the units in turn, then the attention."""

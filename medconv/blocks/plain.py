@@ -69,7 +69,7 @@ class PlainBlock(Block):
         super().__init__()
         self.stride: tuple[int, ...] = to_tuple(stride, spatial_dims, "stride")
         last = check_depth(depth) - 1
-        self.units = nn.ModuleList(
+        units = [
             ConvUnit(
                 spatial_dims,
                 out_channels if i else in_channels,
@@ -84,7 +84,9 @@ class PlainBlock(Block):
                 stride=1 if i else stride,
             )
             for i in range(depth)
-        )
+        ]
+        self.units = nn.ModuleList(units)
+        self.orientations = units[-1].conv.orientations
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the units in turn."""

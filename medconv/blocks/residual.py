@@ -10,9 +10,10 @@ from medconv.attention import AttentionFactory
 from medconv.blocks.activation import build_activation
 from medconv.blocks.base import Block, check_depth
 from medconv.blocks.normalisation import build_norm, cancels_bias
+from medconv.blocks.on_fields import on_fields
 from medconv.blocks.pointwise import pointwise_conv
 from medconv.blocks.resolution import coarser_guide, coarser_spacing
-from medconv.blocks.unit import ConvUnit, require_nonlinearity
+from medconv.blocks.unit import ConvUnit, build_attention
 from medconv.ndim import to_tuple
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
@@ -36,7 +37,8 @@ class ResidualBlock(Block):
         in_channels: ``C`` of the input.
         out_channels: ``C`` of every unit's output.
         kernel_size: Taps per axis.
-        conv: Makes the convolutions of the units; the shortcut's 1×1 convolution is always a plain one.
+        conv: Makes the convolutions of the units; the shortcut's 1×1 convolution is always a plain one,
+            except between fields.
         attention: Makes the attention layer; ``None``: none.
         norm: ``"instance"``, ``"batch"``, ``"group"`` or ``"none"``.
         activation: A name that ``build_activation`` knows.
@@ -80,10 +82,9 @@ class ResidualBlock(Block):
         depth: int = 2,
     ) -> None:
         super().__init__()
-        require_nonlinearity(attention, norm, activation)
         self.stride: tuple[int, ...] = to_tuple(stride, spatial_dims, "stride")
         last = check_depth(depth) - 1
-        self.units = nn.ModuleList(
+        units = [
             ConvUnit(
                 spatial_dims,
                 out_channels if i else in_channels,
@@ -97,10 +98,14 @@ class ResidualBlock(Block):
                 stride=1 if i else stride,
             )
             for i in range(depth)
+        ]
+        self.units = nn.ModuleList(units)
+        self.orientations = n = units[-1].conv.orientations
+        self.shortcut = build_shortcut(
+            spatial_dims, in_channels, out_channels, self.stride, norm, n, conv if n > 1 else None
         )
-        self.shortcut = build_shortcut(spatial_dims, in_channels, out_channels, self.stride, norm)
         self.activation = build_activation(activation, inplace=True)
-        self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
+        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation, n)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Add the units' output to the shortcut's."""
@@ -112,13 +117,23 @@ class ResidualBlock(Block):
 
 
 def build_shortcut(
-    spatial_dims: int, in_channels: int, out_channels: int, stride: tuple[int, ...], norm: str
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    stride: tuple[int, ...],
+    norm: str,
+    orientations: int = 1,
+    mix: ConvFactory | None = None,
 ) -> nn.Module:
     """The way around a residual block: nothing where shapes agree, else a pool, and a 1×1 convolution with norm."""
     layers: list[nn.Module] = []
     if max(stride) > 1:
         layers.append(_POOL[spatial_dims](stride, ceil_mode=True))
     if in_channels != out_channels:
-        layers.append(pointwise_conv(spatial_dims, in_channels, out_channels, bias=not cancels_bias(norm)))
-        layers.append(build_norm(norm, spatial_dims, out_channels))
-    return nn.Sequential(*layers)
+        bias = not cancels_bias(norm)
+        if mix is None:
+            layers.append(pointwise_conv(spatial_dims, in_channels, out_channels, bias=bias))
+        else:  # fields are mixed by their own kind of convolution
+            layers.append(mix(spatial_dims, in_channels, out_channels, 1, bias=bias))
+        layers.append(on_fields(build_norm(norm, spatial_dims, out_channels // orientations), orientations))
+    return nn.Sequential(*layers) if layers else nn.Identity()

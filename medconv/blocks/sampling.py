@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from medconv.blocks.pointwise import he_init, pointwise_conv
 from medconv.catalogue import did_you_mean
-from medconv.errors import ShapeError, UnknownNameError
+from medconv.errors import ConfigError, ShapeError, UnknownNameError
 from medconv.kernels import max_pool, upsample_linear
 from medconv.ndim import AVG_POOL, CONV_TRANSPOSE_MODULE, to_tuple
+from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
 
 PoolName = Literal["max", "average"]
@@ -64,8 +65,8 @@ class Upsample(nn.Module):
     ``"linear"`` and ``"nearest"`` mix channels by a 1×1 convolution and then interpolate: in this order it is
     ``prod(stride)`` times cheaper and, since interpolation weights sum to one, the same. Both commute with
     every rotation and reflection. ``"transpose"`` is nnU-Net's transposed convolution with kernel = stride;
-    its free weights do not commute. On a GPU the backward pass of ``"linear"`` is bitwise repeatable in
-    channels-last layout only.
+    its free weights do not commute. Fields of ``GroupConv`` are mixed by a convolution of their own kind, given as
+    ``conv``. On a GPU the backward pass of ``"linear"`` is bitwise repeatable in channels-last layout only.
 
     Args:
         spatial_dims: 2 or 3.
@@ -73,6 +74,7 @@ class Upsample(nn.Module):
         out_channels: ``C`` of the result.
         stride: Ratio of the two grids per axis.
         kind: ``"linear"``, ``"nearest"`` or ``"transpose"``.
+        conv: Makes the convolution with kernel 1 that mixes channels; ``None``: a plain one.
 
     Shape:
         - Input ``(B, in_channels, *S)`` and the wanted spatial size.
@@ -80,6 +82,7 @@ class Upsample(nn.Module):
 
     Raises:
         UnknownNameError: Another ``kind``.
+        ConfigError: ``conv`` given for ``"transpose"``, which has its own.
         ShapeError: At call time, for ``"transpose"``: a size other than ``stride`` times the input's.
 
     Example:
@@ -89,13 +92,23 @@ class Upsample(nn.Module):
     """
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, out_channels: int, stride: IntOrInts, kind: str = "linear"
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        stride: IntOrInts,
+        kind: str = "linear",
+        conv: ConvFactory | None = None,
     ) -> None:
         super().__init__()
         self.kind = _known(kind, get_args(UpsampleName), "upsampling")
         self.stride: tuple[int, ...] = to_tuple(stride, spatial_dims, "stride")
-        if kind == "transpose":
-            self.conv: nn.Module = CONV_TRANSPOSE_MODULE[spatial_dims](
+        if kind == "transpose" and conv is not None:
+            raise ConfigError("expected upsample 'linear' or 'nearest' between fields, got 'transpose'")
+        if conv is not None:
+            self.conv: nn.Module = conv(spatial_dims, in_channels, out_channels, 1)
+        elif kind == "transpose":
+            self.conv = CONV_TRANSPOSE_MODULE[spatial_dims](
                 in_channels, out_channels, self.stride, stride=self.stride
             )
             he_init(self.conv, fan_in=in_channels)  # kernel = stride: each voxel gets one tap

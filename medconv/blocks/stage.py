@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medconv.attention import AttentionFactory
+from medconv.attention import AttentionFactory, SkipAttentionFactory
 from medconv.blocks.base import Block, BlockFactory
 from medconv.ops import ConvFactory
 
@@ -24,6 +24,7 @@ class Stage:
         norm: As in ``ConvUnit``.
         activation: As in ``ConvUnit``.
         dropout: As in ``ConvUnit``.
+        skip_attention: Makes the layer on its skip connection; ``None``: none.
     """
 
     channels: int
@@ -36,6 +37,7 @@ class Stage:
     norm: str = "instance"
     activation: str = "leaky_relu"
     dropout: float = 0.0
+    skip_attention: SkipAttentionFactory | None = None
 
     @property
     def spatial_dims(self) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medconv.attention import AttentionFactory
 from medconv.blocks.normalisation import build_norm_act, cancels_bias
+from medconv.blocks.on_fields import on_fields
 from medconv.errors import ConfigError
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
@@ -21,7 +22,7 @@ class ConvUnit(nn.Module):
     .. math:: y = \text{dropout}(\text{attention}(\phi(\text{norm}(W * x))))
 
     Attention stands after the nonlinearity: the spatial mean of an instance-normalised map is its learnt
-    shift whatever the input, so attention that looks at the mean would be a constant right after the norm,
+    shift whatever the input, so attention that looks at means only would be a constant right after the norm,
     and without effect right before it.
 
     Args:
@@ -42,7 +43,8 @@ class ConvUnit(nn.Module):
         - Output ``(B, out_channels, *ceil(S / stride))`` for odd kernels.
 
     Raises:
-        ConfigError: Attention directly after an instance norm, or a dropout outside its range.
+        ConfigError: Attention that sees only means directly after an instance norm, or a dropout outside its
+            range.
 
     Example:
         >>> import torch
@@ -68,7 +70,6 @@ class ConvUnit(nn.Module):
         stride: IntOrInts = 1,
     ) -> None:
         super().__init__()
-        require_nonlinearity(attention, norm, activation)
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"expected dropout from 0 up to, not including, 1; got {dropout}")
         self.conv = conv(
@@ -80,9 +81,11 @@ class ConvUnit(nn.Module):
             bias=not cancels_bias(norm),
             spacing_mm=spacing_mm,
         )
-        self.norm, self.activation = build_norm_act(norm, activation, spatial_dims, out_channels)
-        self.attention = nn.Identity() if attention is None else attention(spatial_dims, out_channels)
-        self.dropout = _DROPOUT[spatial_dims](dropout) if dropout else nn.Identity()
+        n = self.conv.orientations
+        norm_layer, self.activation = build_norm_act(norm, activation, spatial_dims, out_channels // n)
+        self.norm = on_fields(norm_layer, n)
+        self.attention = build_attention(attention, spatial_dims, out_channels, norm, activation, n)
+        self.dropout = on_fields(_DROPOUT[spatial_dims](dropout) if dropout else nn.Identity(), n)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Apply the unit; ``guide`` goes to a convolution that needs one."""
@@ -91,15 +94,32 @@ class ConvUnit(nn.Module):
         return self.dropout(self.attention(self.activation(self.norm(x))))
 
 
-def require_nonlinearity(attention: AttentionFactory | None, norm: str, activation: str | None) -> None:
-    """Refuse attention that would see the direct output of an instance norm.
+def build_attention(
+    attention: AttentionFactory | None,
+    spatial_dims: int,
+    channels: int,
+    norm: str,
+    activation: str | None,
+    orientations: int = 1,
+) -> nn.Module:
+    """The attention layer behind a norm and a nonlinearity; without a factory the identity.
 
     Raises:
-        ConfigError: It would be a constant.
+        ConfigError: The layer sees only spatial means and would stand directly behind an instance norm; or it
+            cares where voxels lie and would stand on fields, whose orientations it would mistake for places.
     """
-    if attention is not None and norm == "instance" and activation in (None, "none"):
+    if attention is None:
+        return nn.Identity()
+    layer = attention(spatial_dims, channels // orientations)
+    if orientations > 1 and not layer.is_blind_to_places:
+        raise ConfigError(
+            f"expected attention that does not care where a voxel lies on the fields of GroupConv, got "
+            f"{type(layer).__name__}; ChannelAttention, SCSE, ChannelShrinkage and SelfAttention keep the symmetry"
+        )
+    if getattr(layer, "sees_only_means", False) and norm == "instance" and activation in (None, "none"):
         raise ConfigError(
             "expected a nonlinearity between instance norm and attention, got activation 'none': the spatial "
             "mean of an instance-normalised map, GAP(IN(x)), is constant, so the attention could not see its "
             "input; set an activation or another norm"
         )
+    return on_fields(layer, orientations)

@@ -61,7 +61,7 @@ def _operators(*, markdown: bool) -> str:
 
 
 def _attention() -> dict[str, str]:
-    return _classes("medconv.attention", "Attention")
+    return _classes("medconv.attention", "Attention") | _classes("medconv.attention", "SkipAttention")
 
 
 def _losses() -> dict[str, str]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": ("medconv.cli.evaluate:main", "masks against references: tables and a report"),
     "compare-tables": ("medconv.cli.compare_tables:main", "whether one table is better than another"),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
+    "describe": ("medconv.cli.describe:main", "a configuration's network: layers, cost, memory, symmetry"),
     "list": ("medconv.cli.list:main", "what there is: ops, attention, losses, metrics, configs"),
 }
 """Command: where its ``main(argv) -> exit code`` is (``argv[0]`` the command), and what it does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import and_
@@ -13,17 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medconv.attention import Attention
+from medconv.attention import Attention, SkipAttention
 from medconv.blocks import Downsample, Upsample
 from medconv.errors import ShapeError
 from medconv.models.base import SegmentationModel
 from medconv.models.edge_guide import EdgeGuide
 from medconv.models.layer_symmetry import POINTWISE, Held, symmetry_of
 from medconv.models.padding import PadToDivisor
+from medconv.models.shadow import shadow_of
 from medconv.ndim import to_tuple
 from medconv.ops import ConvOp, SymmetryGroup, admissible, full_group, named_group
 
-LAYERS = (ConvOp, Attention, Downsample, Upsample, PadToDivisor, EdgeGuide)
+LAYERS = (ConvOp, Attention, SkipAttention, Downsample, Upsample, PadToDivisor, EdgeGuide)
 """Modules that are one row each, whatever they consist of."""
 
 
@@ -129,7 +129,7 @@ def describe(
             f"got {tuple(input_shape)}"
         )
     rows = [] if spacing_mm is None else [_input_row(model, input_shape, spacing_mm)]
-    shadow = _without_memory(model).train()
+    shadow = shadow_of(model).train()
     dtype = next((p.dtype for p in model.parameters()), None)
     # a module that is held twice is one layer
     layers = {layer: name for name, layer in reversed(list(_layers(shadow)))}
@@ -139,15 +139,6 @@ def describe(
     with torch.no_grad():
         shadow(torch.empty(1, model.in_channels, *input_shape, dtype=dtype, device="meta"))
     return Description(tuple(rows))
-
-
-def _without_memory(model: SegmentationModel) -> SegmentationModel:
-    """A copy that knows shapes only: its tensors have no values and take no memory."""
-    memo: dict[int, Tensor] = {
-        id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in model.parameters()
-    }
-    memo |= {id(b): torch.empty_like(b, device="meta") for b in model.buffers()}
-    return deepcopy(model, memo)
 
 
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from medconv.blocks import pointwise_conv
+from medconv.blocks import PoolFields, pointwise_conv
 
 UNDECIDED = 0.1
 """Share of He's initial weights that a head starts with."""
@@ -23,6 +23,7 @@ class SegmentationHeads(nn.Module):
         spatial_dims: 2 or 3.
         channels: ``C`` of each map, finest first; one entry means no deep supervision.
         num_classes: ``K``.
+        orientations: Channels to a field; more than 1: the largest orientation of each field is what a head sees.
 
     Shape:
         - Input: maps ``(B, C_i, *S_i)``, finest first; maps beyond the last head are left alone.
@@ -31,13 +32,16 @@ class SegmentationHeads(nn.Module):
     Source: Lee et al., "Deeply-Supervised Nets", AISTATS 2015.
     """
 
-    def __init__(self, spatial_dims: int, channels: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self, spatial_dims: int, channels: Sequence[int], num_classes: int, orientations: int = 1
+    ) -> None:
         super().__init__()
+        self.pool = nn.Identity() if orientations == 1 else PoolFields(orientations)
         self.heads = nn.ModuleList(
-            pointwise_conv(spatial_dims, c, num_classes, gain=UNDECIDED) for c in channels
+            pointwise_conv(spatial_dims, c // orientations, num_classes, gain=UNDECIDED) for c in channels
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Logits of the heads that work in this mode."""
         working = len(self.heads) if self.training else 1
-        return [head(x) for head, x in zip(self.heads[:working], features[:working], strict=True)]
+        return [head(self.pool(x)) for head, x in zip(self.heads[:working], features[:working], strict=True)]

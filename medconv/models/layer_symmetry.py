@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medconv.attention import Attention
-from medconv.blocks import Downsample, Upsample
+from medconv.attention import Attention, SkipAttention
+from medconv.blocks import Downsample, PoolFields, Upsample
 from medconv.errors import ConfigError
 from medconv.models.edge_guide import EdgeGuide
 from medconv.models.padding import PadToDivisor
@@ -39,6 +39,7 @@ POINTWISE = (
     nn.Dropout,
     nn.Dropout2d,
     nn.Dropout3d,
+    PoolFields,
 )
 """Layers that treat every voxel alike."""
 
@@ -113,8 +114,9 @@ def _(layer: ConvOp, size: tuple[int, ...]) -> Held:
     return _on_grid(held, Grid(size, layer.kernel_size, layer.stride, layer.padding, layer.dilation))
 
 
-@symmetry_of.register
-def _(layer: Attention, size: tuple[int, ...]) -> Held:
+@symmetry_of.register(Attention)
+@symmetry_of.register(SkipAttention)
+def _(layer: Any, size: tuple[int, ...]) -> Held:
     full, declared = full_group(len(size)), layer.symmetry()
     if declared == full:
         return Held(full)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from medconv.attention import AttentionFactory
+from medconv.attention import AttentionFactory, SkipAttentionFactory
 from medconv.blocks import (
     ActivationName,
     BlockFactory,
+    ConvUnit,
     Decoder,
     DownsampleName,
     Encoder,
@@ -24,13 +25,15 @@ from medconv.blocks import (
 from medconv.errors import ConfigError
 from medconv.models.base import SegmentationModel
 from medconv.models.edge_guide import EdgeGuide
+from medconv.models.group_network import common_orientations
 from medconv.models.heads import SegmentationHeads
 from medconv.models.padding import PadToDivisor
 from medconv.models.topology import plan_topology
-from medconv.ops import ConvFactory, StandardConv
+from medconv.ops import ConvFactory, ConvOp, Derivative, StandardConv
 from medconv.types import IntOrInts
 
 MAX_CHANNELS = 4096
+_WITH_SKIP = "stage but the coarsest"
 
 
 class UNet(SegmentationModel):
@@ -47,11 +50,15 @@ class UNet(SegmentationModel):
         num_classes: ``K``, background included.
         channels: Channels of each stage, finest first; their number is the number of stages.
         conv: Makes the convolutions: one for all stages, or a list with one a stage.
+        stem: Makes a convolution unit in front of the encoder, from the image to the first of ``channels``;
+            ``None``: none. ``LiftingConv`` where ``conv`` is ``GroupConv``.
         decoder_conv: ``"same"`` as the encoder at that stage; ``"standard"`` (or ``None``): plain ones, so
             that ``conv`` works in the encoder only; or one of its own, or a list with one a stage but the
             coarsest.
         block: Makes the blocks of both sides, once or one a stage.
         attention: Makes the attention of both sides, once or one a stage; ``None``: none.
+        skip_attention: Makes the layers on the skip connections, once or one a stage but the coarsest, which
+            has no skip; ``None``: none. ``AttentionGate`` makes it an Attention U-Net.
         kernel_sizes: One entry a stage, instead of the rule in ``plan_topology``.
         strides: One entry a stage, instead of the rule; the first is 1.
         spacing_mm: Voxel size of the image; ``None`` means isotropic. It decides the strides and kernels and
@@ -64,6 +71,8 @@ class UNet(SegmentationModel):
             centre.
         upsample: ``"linear"``, ``"nearest"``, or ``"transpose"`` as in nnU-Net; its free weights break
             rotations.
+        guide_derivative: How operators with a guide have the gradient of the image taken, once for all of them:
+            ``"gaussian"``, or ``"scharr"``, cheaper and noisier.
         deep_supervision: Whether training returns logits at coarser resolutions too: at every decoder stage
             but the coarsest, and at least at one.
 
@@ -94,9 +103,11 @@ class UNet(SegmentationModel):
         *,
         channels: Sequence[int] = (32, 64, 128, 256),
         conv: ConvFactory | list[ConvFactory] = StandardConv,
+        stem: ConvFactory | None = None,
         decoder_conv: Literal["same", "standard"] | ConvFactory | list[ConvFactory] | None = "same",
         block: BlockFactory | list[BlockFactory] = PlainBlock,
         attention: AttentionFactory | list[AttentionFactory | None] | None = None,
+        skip_attention: SkipAttentionFactory | list[SkipAttentionFactory | None] | None = None,
         kernel_sizes: Sequence[IntOrInts] | None = None,
         strides: Sequence[IntOrInts] | None = None,
         spacing_mm: Sequence[float] | None = None,
@@ -105,6 +116,7 @@ class UNet(SegmentationModel):
         dropout: float = 0.0,
         downsample: DownsampleName = "max",
         upsample: UpsampleName = "linear",
+        guide_derivative: Derivative = "gaussian",
         deep_supervision: bool = False,
     ) -> None:
         topology = plan_topology(
@@ -118,47 +130,45 @@ class UNet(SegmentationModel):
         number = len(channels)
         blocks, convs = _each(block, number, "block"), _each(conv, number, "conv")
         attentions = _each(attention, number, "attention")
+        skip_attentions = [*_each(skip_attention, number - 1, "skip_attention", _WITH_SKIP), None]
+        grids = (topology.kernel_sizes, topology.strides, topology.spacings_mm)
         stages = [
-            Stage(
-                channels[i],
-                topology.kernel_sizes[i],
-                topology.strides[i],
-                topology.spacings_mm[i],
-                blocks[i],
-                convs[i],
-                attentions[i],
-                norm,
-                activation,
-                dropout,
+            Stage(c, k, s, h, b, f, a, norm, activation, dropout, skip)
+            for (c, k, s, h), b, f, a, skip in zip(
+                zip(channels, *grids, strict=True), blocks, convs, attentions, skip_attentions, strict=True
             )
-            for i in range(number)
         ]
         upward = _decoder_convs(decoder_conv, convs)
         self.pad = PadToDivisor(topology.divisor)
-        self.encoder = Encoder(in_channels, stages, downsample)
+        self.stem = None if stem is None else _build_stem(in_channels, stages[0], stem)
+        self.encoder = Encoder(channels[0] if stem else in_channels, stages, downsample)
         self.decoder = Decoder([replace(s, conv=c) for s, c in zip(stages, upward, strict=True)], upsample)
-        self.heads = SegmentationHeads(spatial_dims, _head_channels(channels, deep_supervision), num_classes)
+        orientations = common_orientations(self.stem, self.encoder, self.decoder)
+        self.heads = SegmentationHeads(
+            spatial_dims, _head_channels(channels, deep_supervision), num_classes, orientations
+        )
         self.deep_supervision = deep_supervision
-        guided = any(getattr(m, "needs_guide", False) for m in self.modules())
-        self.guide = EdgeGuide(self.spacing_mm) if guided else None
+        self.guide = _build_guide(self, self.spacing_mm, guide_derivative)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Logits at the image's size; in training with deep supervision a list, full resolution first."""
         self.check_input(x)
         guide = None if self.guide is None else self.pad(self.guide(x))
         guides = guide_pyramid(guide, self.strides)
-        decoded = self.decoder(self.encoder(self.pad(x), guides), guides)
+        image = self.pad(x)
+        features = image if self.stem is None else self.stem(image, guides[0])
+        decoded = self.decoder(self.encoder(features, guides), guides)
         logits = [self.pad.crop(y, x.shape[2:]) for y in self.heads(decoded)]
         return logits if self.training and self.deep_supervision else logits[0]
 
 
-def _each(value: Any, stages: int, name: str) -> list[Any]:
+def _each(value: Any, stages: int, name: str, which: str = "stage") -> list[Any]:
     """One value a stage: a list as it is, anything else repeated."""
     if not isinstance(value, list | tuple):
         return [value] * stages
     if len(value) != stages:
         raise ConfigError(
-            f"expected {name} once or as a list with one entry a stage, {stages}; got {len(value)}"
+            f"expected {name} once or as a list with one entry a {which}, {stages}; got {len(value)}"
         )
     return list(value)
 
@@ -170,6 +180,31 @@ def _decoder_convs(choice: Any, encoder: list[ConvFactory]) -> list[ConvFactory]
     if choice is None or choice == "standard":
         choice = StandardConv
     return [*_each(choice, len(encoder) - 1, "decoder_conv"), encoder[-1]]
+
+
+def _build_stem(in_channels: int, stage: Stage, conv: ConvFactory) -> ConvUnit:
+    return ConvUnit(
+        stage.spatial_dims,
+        in_channels,
+        stage.channels,
+        stage.kernel_size,
+        conv=conv,
+        norm=stage.norm,
+        activation=stage.activation,
+        spacing_mm=stage.spacing_mm,
+    )
+
+
+def _build_guide(net: nn.Module, spacing_mm: Sequence[float], derivative: Derivative) -> EdgeGuide | None:
+    """What all operators that want a guide share; ``None`` where none does."""
+    wanted = [m.guide_channels for m in net.modules() if isinstance(m, ConvOp) and m.needs_guide]
+    if wanted:
+        return EdgeGuide(spacing_mm, derivative, with_image=max(wanted) > 1)
+    if derivative != "gaussian":
+        raise ConfigError(
+            f"guide_derivative={derivative!r} has no effect: no operator wants a guide; leave it out"
+        )
+    return None
 
 
 def _head_channels(channels: Sequence[int], deep_supervision: bool) -> Sequence[int]:

@@ -11,8 +11,10 @@ from medconv.ops.contract import Report, check_conv
 from medconv.ops.dilated import DilatedConv, GriddingWarning, dilation_coverage
 from medconv.ops.dynamic import DynamicConv
 from medconv.ops.factorised import FactorisedConv
+from medconv.ops.fields import pool_fields, split_fields, turn_fields
 from medconv.ops.gradient_weighted import GradientWeightedConv
-from medconv.ops.image_gradient import gradient_energy
+from medconv.ops.group import GroupConv, LiftingConv
+from medconv.ops.image_gradient import Derivative, gradient_energy
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.large_kernel import LargeKernelConv, grow_kernel
 from medconv.ops.morphological import MorphologicalConv
@@ -47,14 +49,17 @@ __all__ = [
     "CentralDifferenceConv",
     "ConvFactory",
     "ConvOp",
+    "Derivative",
     "DilatedConv",
     "DynamicConv",
     "Element",
     "FactorisedConv",
     "GradientWeightedConv",
     "GriddingWarning",
+    "GroupConv",
     "KernelBasis",
     "LargeKernelConv",
+    "LiftingConv",
     "MorphologicalConv",
     "OperatorSummary",
     "Report",
@@ -83,8 +88,11 @@ __all__ = [
     "named_group",
     "orbit_basis",
     "pattern_mask",
+    "pool_fields",
     "regrow",
     "ring_basis",
+    "split_fields",
     "summarise",
+    "turn_fields",
     "window_sum",
 ]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from medconv.catalogue import catalogue
 from medconv.errors import ConfigError, ShapeError
 from medconv.ndim import CONV, CONV_MODULE, check_spatial_dims, same_padding, to_tuple
-from medconv.ops.symmetry import SymmetryGroup
+from medconv.ops.signed_permutation import Element
+from medconv.ops.symmetry import SymmetryGroup, act
 from medconv.types import IntOrInts
 
 
@@ -67,8 +68,14 @@ class ConvOp(nn.Module, ABC):
         ShapeError: At call time: an input of another rank or channel count.
     """
 
-    needs_guide: ClassVar[bool] = False
+    needs_guide: bool = False
     """True where ``forward`` takes ``(x, guide)``: the guide is made once per image by the network."""
+
+    guide_channels: int = 1
+    """Least number of channels of the guide: 1, the gradient energy; 2 or more: the intensities behind it."""
+
+    orientations: int = 1
+    """How many neighbouring output channels are one field, which a rotation permutes; 1: channels stand alone."""
 
     neutral: ClassVar[dict[str, Any] | None] = None
     """Character at which the operator is ``StandardConv`` with the same kernel; ``None``: there is none."""
@@ -123,6 +130,14 @@ class ConvOp(nn.Module, ABC):
     def dense_bias(self) -> Tensor | None:
         """What that plain kernel adds to each output channel, shape ``(out_channels,)``; ``None``: nothing."""
         return self.bias
+
+    def turn_input(self, x: Tensor, element: Element) -> Tensor:
+        """How a rotation or reflection acts on the input, in the law about symmetry."""
+        return act(x, element)
+
+    def turn_output(self, y: Tensor, element: Element) -> Tensor:
+        """How a rotation or reflection acts on the output, in the law about symmetry."""
+        return act(y, element)
 
     def fold(self) -> nn.Module:
         """The plain ``nn.Conv2d``/``nn.Conv3d`` with identical output.
@@ -192,7 +207,8 @@ class ConvOp(nn.Module, ABC):
         """
         self.check_input(x)
         convolution = CONV[self.spatial_dims]
-        return convolution(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        return convolution(x, weight, self.dense_bias(), *geometry)
 
     def check_input(self, x: Tensor) -> None:
         """Refuse an input of another rank or channel count.

@@ -2,7 +2,7 @@
 
 Source: Knutsson & Westin, "Normalized and Differential Convolution", CVPR 1993; the weight is that of
 Perona & Malik, "Scale-Space and Edge Detection Using Anisotropic Diffusion", 1990; ``border="partial"`` is
-Liu et al., "Partial Convolution based Padding", 2018.
+Liu et al., "Partial Convolution based Padding", 2018. Pairs: see ``pairwise.py``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
-from medconv.ndim import CONV
 from medconv.ops.base import ConvOp
 from medconv.ops.image_gradient import gradient_energy
-from medconv.ops.normalised import edge_weight, window_sum
+from medconv.ops.normalised import Window, edge_weight, normalised_convolution
+from medconv.ops.pairwise import pairwise_convolution
 from medconv.ops.standard import LEAKY_RELU_GAIN
 from medconv.types import IntOrInts
 
 Border = Literal["zero", "partial"]
-
-_EMPTY_WINDOW = 1e-6
-"""Below the weight of any voxel (a thousandth): a window with less holds none, and its votes are zero."""
+Mode = Literal["source", "pairwise"]
+Guide = Literal["image", "feature"]
 
 
 class GradientWeightedConv(ConvOp):
@@ -40,6 +39,9 @@ class GradientWeightedConv(ConvOp):
     starts at 0, where the operator *is* the plain convolution. The division is by ``Σ a`` and not by
     ``Σ W a``, which can vanish because ``W`` has both signs.
 
+    In the *pairwise* mode the weight belongs to two voxels and not to one: ``s²`` is the squared difference of
+    their intensities over their distance. A voxel on an edge then still hears those on its own side.
+
     Use it where contrast at borders decides (thin membranes, partial volume) and noise is moderate; gradient
     energy grows with the variance of the noise. It needs intensities on one scale, so normalise them.
 
@@ -48,28 +50,36 @@ class GradientWeightedConv(ConvOp):
             the learned ``κ``. With z-scored images 1 is a strong edge.
         border: ``"zero"``: zeros outside count, as in a plain convolution. ``"partial"``: windows that reach
             beyond the volume are scaled up by the share that is missing.
+        mode: ``"source"``: an edge lowers the vote of the voxels on it, everywhere. ``"pairwise"``: it lowers
+            what voxels on its two sides say to each other; dear, see Cost.
+        guide: What the edges are taken from. ``"image"``: the guide that the network makes once an image.
+            ``"feature"``: the mean channel of this operator's own input, without gradient, since the network
+            could otherwise lower the energy by flattening its features.
 
     Shape:
         - Input ``(B, in_channels, *S)``, any floating dtype.
-        - Guide ``(B, 1, *S)``, float32, in (intensity / mm)²; ``None``: ``gradient_energy`` of the input
-          itself, without gradient.
+        - Guide ``(B, 1, *S)``, float32: ``gradient_energy``, in (intensity / mm)². In the pairwise mode the
+          intensities follow it, ``(B, 1 + C_I, *S)``. With ``guide="feature"`` there is none.
         - Output ``(B, out_channels, *ceil(S / stride))`` for odd kernels.
 
     Raises:
-        ConfigError: ``contrast_per_mm`` is not positive or ``border`` is unknown.
-        ShapeError: The guide's shape does not fit the input.
+        ConfigError: ``contrast_per_mm`` is not positive; ``border``, ``mode`` or ``guide`` is unknown; an even
+            kernel in the pairwise mode, which has no centre to compare with.
+        ShapeError: The guide is missing or its shape does not fit the input.
 
     Cost:
         That of ``StandardConv`` plus one multiplication an input and an output value, and two passes over
-        them.
+        them; the backward pass adds five. One map more is kept than by ``StandardConv``. The pairwise mode
+        keeps ``prod(kernel_size)`` copies of the input.
 
     Example:
         >>> conv = GradientWeightedConv(3, 1, 4, spacing_mm=(3.0, 1.0, 1.0))
-        >>> conv(torch.rand(2, 1, 6, 8, 8)).shape, conv.alpha.item()
+        >>> image = torch.rand(2, 1, 6, 8, 8)
+        >>> conv(image, gradient_energy(image, conv.spacing_mm)).shape, conv.alpha.item()
         (torch.Size([2, 4, 6, 8, 8]), 0.0)
     """
 
-    needs_guide: ClassVar[bool] = True
+    needs_guide = True
     neutral: ClassVar[dict[str, Any] | None] = {"border": "zero"}
 
     def __init__(
@@ -86,6 +96,8 @@ class GradientWeightedConv(ConvOp):
         spacing_mm: Sequence[float] | None = None,
         contrast_per_mm: float = 1.0,
         border: Border = "zero",
+        mode: Mode = "source",
+        guide: Guide = "image",
     ) -> None:
         super().__init__(
             spatial_dims,
@@ -102,8 +114,19 @@ class GradientWeightedConv(ConvOp):
             raise ConfigError(f"expected a positive contrast_per_mm, got {contrast_per_mm}")
         if border not in get_args(Border):
             raise ConfigError(f"expected border 'zero' or 'partial', got {border!r}")
+        if mode not in get_args(Mode):
+            raise ConfigError(f"expected mode 'source' or 'pairwise', got {mode!r}")
+        if guide not in get_args(Guide):
+            raise ConfigError(f"expected guide 'image' or 'feature', got {guide!r}")
+        if mode == "pairwise" and any(k % 2 == 0 for k in self.kernel_size):
+            raise ConfigError(
+                f"expected an odd kernel_size in mode 'pairwise', which compares each voxel with the one in the "
+                f"centre, got {self.kernel_size}"
+            )
         self.contrast_per_mm = contrast_per_mm
-        self.border = border
+        self.border, self.mode, self.guide = border, mode, guide
+        self.needs_guide = guide == "image"
+        self.guide_channels = 2 if mode == "pairwise" else 1
         self.weight = nn.Parameter(torch.empty(self.weight_shape))
         nn.init.normal_(self.weight, std=LEAKY_RELU_GAIN / prod(self.weight_shape[1:]) ** 0.5)
         self.rho_alpha = nn.Parameter(torch.zeros(()))
@@ -121,43 +144,73 @@ class GradientWeightedConv(ConvOp):
         return self.contrast_per_mm * scale
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        """Convolve ``x``, weighting its voxels by the gradient energy ``guide``."""
+        """Convolve ``x``, weighting its voxels by ``guide``."""
         self.check_input(x)
-        if guide is None:
-            # detached: else the network could lower the energy by flattening its own features
-            guide = gradient_energy(x.detach(), self.spacing_mm)
-        self._check_guide(x, guide)
-        energy = guide.to(torch.promote_types(x.dtype, torch.float32))
-        # both sums use the weight as the convolution sees it, so that its rounding cancels
-        weight = edge_weight(energy, self.alpha, self.contrast).to(x.dtype)
-        convolution = CONV[self.spatial_dims]
-        votes = convolution(
-            x * weight, self.weight, None, self.stride, self.padding, self.dilation, self.groups
+        guide = self._see(x, guide).to(torch.promote_types(x.dtype, torch.float32))
+        dtype = _dtype_of_convolution(x)
+        x, weight = x.to(dtype), self.weight.to(dtype)
+        window = Window(self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+        if self.mode == "source":
+            # both sums use the certainty as the convolution sees it, so that its rounding cancels
+            certainty = edge_weight(guide[:, :1], self.alpha, self.contrast).to(dtype)
+            full = self._full(guide, window)
+            return normalised_convolution(x, certainty, weight, self.bias, full, window)
+        partial = self.border == "partial"
+        y = pairwise_convolution(
+            x,
+            guide[:, 1:],
+            weight,
+            self.alpha,
+            self.contrast,
+            window,
+            self.spacing_mm,
+            counts_outside=partial,
         )
-        y = votes * self._rescale(weight.to(energy.dtype))
-        if self.bias is not None:
-            y = y + self.bias.view(-1, *[1] * self.spatial_dims)
-        return y.to(votes.dtype)
+        return y if self.bias is None else (y + self.bias.view(-1, *[1] * self.spatial_dims)).to(y.dtype)
 
     def macs(self, input_shape: Sequence[int]) -> int:
         """Multiply-adds with those of weighting the input and rescaling the output."""
-        outputs = self.out_channels * prod(self.output_shape(input_shape))
-        return super().macs(input_shape) + self.in_channels * prod(input_shape) + outputs
+        places = prod(self.output_shape(input_shape))
+        weighting = prod(input_shape) if self.mode == "source" else prod(self.kernel_size) * places
+        return super().macs(input_shape) + self.in_channels * weighting + self.out_channels * places
 
     def extra_repr(self) -> str:
         """Geometry and character."""
-        return f"{super().extra_repr()}, contrast_per_mm={self.contrast_per_mm}, border={self.border}"
+        character = f"contrast_per_mm={self.contrast_per_mm}, border={self.border}, mode={self.mode}"
+        return f"{super().extra_repr()}, {character}, guide={self.guide}"
 
-    def _rescale(self, weight: Tensor) -> Tensor:
-        """``M / N``: what the window would weigh without weighting, over what it weighs."""
-        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
+    def _full(self, guide: Tensor, window: Window) -> Tensor:
+        """``M``: what each window would weigh without weighting."""
         if self.border == "zero":
-            full = window_sum(torch.ones_like(weight[:1]), *geometry)
-        else:
-            full = weight.new_tensor(prod(self.kernel_size))
-        return full / window_sum(weight, *geometry).clamp(min=_EMPTY_WINDOW)
+            return window.sum(torch.ones_like(guide[:1, :1]))
+        return guide.new_tensor(prod(self.kernel_size))
 
-    def _check_guide(self, x: Tensor, guide: Tensor) -> None:
-        expected = (x.shape[0], 1, *x.shape[2:])
-        if tuple(guide.shape) != expected:
-            raise ShapeError(f"expected a guide of shape {expected}, got {tuple(guide.shape)}")
+    def _see(self, x: Tensor, guide: Tensor | None) -> Tensor:
+        """The guide, checked; or made from ``x``."""
+        if self.guide == "feature":
+            if guide is not None:
+                raise ShapeError(
+                    "GradientWeightedConv: guide='feature' takes its edges from the input, got a guide"
+                )
+            mean = x.detach().mean(dim=1, keepdim=True)
+            energy = gradient_energy(mean, self.spacing_mm)
+            return energy if self.mode == "source" else torch.cat([energy, mean.to(energy.dtype)], dim=1)
+        channels = "1" if self.mode == "source" else "1 + C_I"
+        expected = f"a guide of shape ({x.shape[0]}, {channels}, {', '.join(map(str, x.shape[2:]))})"
+        if guide is None:
+            raise ShapeError(
+                f"GradientWeightedConv: expected {expected}, got none; UNet makes it, elsewhere give "
+                "gradient_energy(image, spacing_mm), or say guide='feature'"
+            )
+        fits = guide.dim() == x.dim() and guide.shape[1] >= self.guide_channels
+        if not fits or guide.shape[0] != x.shape[0] or guide.shape[2:] != x.shape[2:]:
+            raise ShapeError(f"GradientWeightedConv: expected {expected}, got {tuple(guide.shape)}")
+        return guide
+
+
+def _dtype_of_convolution(x: Tensor) -> torch.dtype:
+    """What autocast would make of the input; it cannot look into an autograd function."""
+    device = x.device.type
+    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+        return x.dtype
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

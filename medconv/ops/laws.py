@@ -109,11 +109,13 @@ def has_declared_symmetry(probe: Probe) -> None:
     require(
         group <= full_group(op.spatial_dims), f"declares {group.name}, which is no {op.spatial_dims}-D group"
     )
-    inputs = probe.feed(op, symmetric_size(op))
-    y = op(*inputs)
+    x, *guide = probe.feed(op, symmetric_size(op))
+    y = op(x, *guide)
     for element in group:
-        moved = op(*(act(value, element) for value in inputs))
-        _require_close(moved, act(y, element), _EXACT, f"declares {group.name}, but under {element}: ")
+        moved = op(op.turn_input(x, element), *(act(value, element) for value in guide))
+        _require_close(
+            moved, op.turn_output(y, element), _EXACT, f"declares {group.name}, but under {element}: "
+        )
 
 
 def has_right_gradients(probe: Probe) -> None:

@@ -1,4 +1,4 @@
-"""The maths of normalised convolution: how certain each voxel is, and how much certainty a window holds.
+"""The maths of normalised convolution: certainty of voxels, certainty of windows, and the convolution itself.
 
 Source: Knutsson & Westin, "Normalized and Differential Convolution", CVPR 1993.
 """
@@ -6,12 +6,18 @@ Source: Knutsson & Westin, "Normalized and Differential Convolution", CVPR 1993.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from medconv.ndim import AVG_POOL
+from medconv.ndim import AVG_POOL, CONV
+
+EMPTY_WINDOW = 1e-6
+"""Below the weight of any voxel (a thousandth): a window with less holds none, and its votes are zero."""
 
 MAX_ENERGY = 1e3
 """Squared contrast beyond which an edge counts as no stronger; weights stay within a factor of a thousand."""
@@ -77,3 +83,139 @@ def window_sum(
         for tap in range(1, k):
             x = x + padded[(*before, slice(r * tap, r * tap + length, s))]
     return x
+
+
+@dataclass(frozen=True)
+class Window:
+    """How the windows of a convolution lie: taps, step, zeros on both sides, distance of taps, groups."""
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Sum of each channel over each window."""
+        return window_sum(x, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def spread(self, y: Tensor, size: Sequence[int]) -> Tensor:
+        """The transpose of ``sum``: each voxel of ``size`` gets the sum over the windows that it lies in."""
+        axes = list(zip(size, self.kernel_size, self.padding, self.dilation, strict=True))
+        if max(self.stride) > 1:
+            y = _insert_zeros(y, self.stride)
+        reach = [r * (k - 1) for _, k, _, r in axes]
+        margins = [
+            (before - p, n + p - m) for before, (n, _, p, _), m in zip(reach, axes, y.shape[2:], strict=True)
+        ]
+        y = F.pad(y, [v for margin in reversed(margins) for v in margin])
+        ones, none = (1,) * len(axes), (0,) * len(axes)
+        return window_sum(y, self.kernel_size, ones, none, self.dilation)
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Plain convolution without bias."""
+        convolution = CONV[len(self.kernel_size)]
+        return convolution(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+def normalised_convolution(
+    x: Tensor, certainty: Tensor, weight: Tensor, bias: Tensor | None, full: Tensor, window: Window
+) -> Tensor:
+    r"""Convolution of ``certainty * x``, rescaled to what the window would weigh if all were certain.
+
+    .. math:: y = \frac{M}{N} \, (W * (a x)) + b, \qquad N = \mathrm{box}(a)
+
+    Its backward pass is written out, so that three maps are kept (one of them the result) instead of six:
+    with ``R = M / N`` and ``g`` the gradient of ``y``,
+
+    .. math:: g_u = W^T * (R g), \quad g_x = a \, g_u, \quad
+        g_a = \sum_c x_c \, g_{u,c} - \mathrm{box}^T \left( \tfrac{1}{N} \sum_o g_o (y_o - b_o) \right)
+
+    Args:
+        x: ``(B, C, *S)``, in the dtype in which to convolve.
+        certainty: ``a``, ``(B, 1, *S)``, positive, same dtype.
+        weight: ``W``, same dtype.
+        bias: ``b``, or none.
+        full: ``M``, broadcast to ``(B, 1, *S')``, in the dtype in which to divide.
+        window: Geometry of ``W``.
+
+    Example:
+        >>> x, a = torch.ones(1, 1, 1, 3), torch.tensor([[[[1.0, 0.5, 0.25]]]])
+        >>> window = Window((1, 1), (1, 1), (0, 0), (1, 1))
+        >>> normalised_convolution(x, a, torch.full((1, 1, 1, 1), 2.0), None, torch.ones(()), window)
+        tensor([[[[2., 2., 2.]]]])
+    """
+    if not torch.is_grad_enabled():  # exports see ordinary operations only
+        return _forward(x * certainty, certainty, weight, bias, full, window)[0]
+    return _NormalisedConvolution.apply(x, certainty, weight, bias, full, window)
+
+
+def _forward(
+    u: Tensor, certainty: Tensor, weight: Tensor, bias: Tensor | None, full: Tensor, window: Window
+) -> tuple[Tensor, Tensor, Tensor]:
+    total = window.sum(certainty.to(full.dtype)).clamp(min=EMPTY_WINDOW)
+    rescale = full / total
+    y = window.convolve(u, weight).mul_(rescale)  # in place: no second map, and none in float32
+    if bias is not None:
+        y = y.add_(_along_channels(bias, y))
+    return y, total, rescale
+
+
+class _NormalisedConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        certainty: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        full: Tensor,
+        window: Window,
+    ) -> Tensor:
+        u = x * certainty
+        y, total, rescale = _forward(u, certainty, weight, bias, full, window)
+        ctx.window = window
+        ctx.save_for_backward(u, certainty, weight, bias, y, total, rescale)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        u, certainty, weight, bias, y, total, rescale = ctx.saved_tensors
+        needs_x, needs_certainty, needs_weight, needs_bias = ctx.needs_input_grad[:4]
+        window = ctx.window
+        gz = g * rescale.to(g.dtype)
+        gu, gw, _ = torch.ops.aten.convolution_backward(
+            gz,
+            u,
+            weight,
+            None,
+            window.stride,
+            window.padding,
+            window.dilation,
+            False,
+            (0,) * len(window.stride),
+            window.groups,
+            (needs_x or needs_certainty, needs_weight, False),
+        )
+        ga = gb = None
+        if needs_certainty:
+            voted = y if bias is None else y - _along_channels(bias, y)
+            lost = (g * voted).sum(dim=1, keepdim=True, dtype=total.dtype) / total
+            gained = (u * gu).sum(dim=1, keepdim=True, dtype=total.dtype) / certainty
+            ga = (gained - window.spread(lost, u.shape[2:])).to(certainty.dtype)
+        if needs_bias:
+            gb = g.sum(dim=[d for d in range(g.dim()) if d != 1], dtype=total.dtype).to(bias.dtype)
+        return gu * certainty if needs_x else None, ga, gw, gb, None, None
+
+
+def _along_channels(bias: Tensor, y: Tensor) -> Tensor:
+    return bias.view(-1, *[1] * (y.dim() - 2))
+
+
+def _insert_zeros(y: Tensor, stride: Sequence[int]) -> Tensor:
+    """``y`` with ``stride - 1`` zeros between neighbours."""
+    size = [(n - 1) * s + 1 for n, s in zip(y.shape[2:], stride, strict=True)]
+    wide = y.new_zeros(*y.shape[:2], *size)
+    wide[(slice(None), slice(None), *(slice(None, None, s) for s in stride))] = y
+    return wide

@@ -85,7 +85,7 @@ class Probe:
         """Random arguments for ``forward``: the input, and a guide where the operator wants one."""
         generator = torch.Generator().manual_seed(sum(size) + batch)
         x = torch.randn(batch, op.in_channels, *size, generator=generator, dtype=torch.float64)
-        guide = 2 * torch.rand(batch, 1, *size, generator=generator, dtype=torch.float64)
+        guide = 2 * torch.rand(batch, op.guide_channels, *size, generator=generator, dtype=torch.float64)
         inputs = (x, guide) if op.needs_guide else (x,)
         return tuple(value.to(self.device, dtype) for value in inputs)
 

@@ -7,20 +7,25 @@ Du et al., "SRE-Conv: Symmetric Rotation Equivariant Convolution", ISBI 2025.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.ops.base import ConvOp
+from medconv.ops.expansion import expand_orbits
+from medconv.ops.group_choice import choose_group
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.standard import LEAKY_RELU_GAIN
-from medconv.ops.symmetry import SymmetryGroup, admissible, full_group, named_group
+from medconv.ops.symmetry import SymmetryGroup, admissible, full_group
 from medconv.types import IntOrInts
 
 Basis = Literal["auto", "orbit", "ring"]
 
+_AUTO = "say group='auto' to take all that the grid allows"
 _RING_FROM = 5
 """Kernel size from which tying whole rings beats tying orbits under rotations between the right angles."""
 
@@ -46,6 +51,8 @@ class SymmetricConv(ConvOp):
             dilation allow: ``D4`` (8) or ``Oh`` (48) on an isotropic grid, ``D4h`` (16) on thick slices.
         axis: The special axis of ``C2 C4 C4v C4h D4 D4h`` in 3-D; ``None``: the one whose spacing or kernel
             differs from the other two, else 0.
+        iso_ratio: Share of the output channels whose kernels are tied, 0 to 1 (no unit); the others are free and
+            see directions. Below 1 the layer has no symmetry.
 
     Shape:
         - Input ``(B, in_channels, *S)``, any floating dtype.
@@ -53,7 +60,7 @@ class SymmetricConv(ConvOp):
 
     Raises:
         ConfigError: An unknown basis or group, a group that the grid cannot have, or rings with a smaller
-            group than rings have by nature.
+            group than rings have by nature; ``iso_ratio`` outside [0, 1].
 
     Cost:
         That of ``StandardConv`` plus writing out the kernel once a pass; ``fold`` saves the latter.
@@ -66,6 +73,7 @@ class SymmetricConv(ConvOp):
     """
 
     tap_orbit: Tensor
+    membership: Tensor
     orbit_size: Tensor
     profile: Tensor | None
     neutral: ClassVar[dict[str, Any] | None] = {"basis": "orbit", "group": "C1"}
@@ -85,6 +93,7 @@ class SymmetricConv(ConvOp):
         basis: Basis = "auto",
         group: str = "auto",
         axis: int | None = None,
+        iso_ratio: float = 1.0,
     ) -> None:
         super().__init__(
             spatial_dims,
@@ -98,14 +107,24 @@ class SymmetricConv(ConvOp):
             spacing_mm=spacing_mm,
         )
         allowed = self._restrict(full_group(spatial_dims), self.spacing_mm)
-        self.group = allowed if group == "auto" else _choose_group(group, axis, allowed, self)
+        self.group = allowed if group == "auto" else choose_group(group, axis, allowed, self, _AUTO)
         self.basis = _choose_basis(basis, self.kernel_size, self.group, allowed)
+        if not 0.0 <= iso_ratio <= 1.0:
+            raise ConfigError(f"expected iso_ratio from 0 to 1, got {iso_ratio}")
+        self.iso_ratio = iso_ratio
         kernels = self._kernel_basis()
-        self.theta = nn.Parameter(torch.empty(*self.weight_shape[:2], len(kernels)))
-        nn.init.normal_(self.theta, std=LEAKY_RELU_GAIN / self.theta[0].numel() ** 0.5)
+        tied, (inputs, *taps) = round(iso_ratio * out_channels), self.weight_shape[1:]
+        self.theta = nn.Parameter(torch.empty(tied, inputs, len(kernels)))
+        nn.init.normal_(self.theta, std=LEAKY_RELU_GAIN / (inputs * len(kernels)) ** 0.5)
+        self.free = None
+        if tied < out_channels:
+            self.free = nn.Parameter(torch.empty(out_channels - tied, inputs, *taps))
+            nn.init.normal_(self.free, std=LEAKY_RELU_GAIN / prod(self.weight_shape[1:]) ** 0.5)
         # derived from the geometry, so checkpoints need none of them
         is_ring = self.basis == "ring"
         self.register_buffer("tap_orbit", kernels.tap_orbit, persistent=False)
+        members = F.one_hot(kernels.tap_orbit, len(kernels.orbit_size)).to(self.theta)
+        self.register_buffer("membership", members, persistent=False)
         self.register_buffer("orbit_size", kernels.orbit_size, persistent=False)
         self.register_buffer("profile", kernels.profile.to(self.theta) if is_ring else None, persistent=False)
 
@@ -122,15 +141,18 @@ class SymmetricConv(ConvOp):
             values = torch.zeros((), dtype=self.theta.dtype, device=self.theta.device)
             for m, ring in enumerate(self.profile):
                 values = values + self.theta[..., m, None] * ring
-        return values.index_select(-1, self.tap_orbit).reshape(self.weight_shape)
+        taps = expand_orbits(values, self.tap_orbit, self.membership)
+        tied = taps.reshape(-1, *self.weight_shape[1:])
+        return tied if self.free is None else torch.cat([tied, self.free])
 
     def project(self, dense: Tensor) -> Tensor:
         """Coefficients ``theta`` of the nearest kernel that this operator can have.
 
         With orbits that is the average over the group; projecting a written-out kernel gives it back.
+        ``convert`` does it for a whole network.
 
         Args:
-            dense: Any kernel of shape ``weight_shape``.
+            dense: Any kernel of shape ``weight_shape``; with ``iso_ratio`` below 1 only its tied part counts.
 
         Raises:
             ShapeError: Another shape.
@@ -145,6 +167,7 @@ class SymmetricConv(ConvOp):
         """
         if dense.shape != self.weight_shape:
             raise ShapeError(f"expected a kernel of shape {self.weight_shape}, got {tuple(dense.shape)}")
+        dense = dense[: len(self.theta)]
         sums = dense.new_zeros(*dense.shape[:2], len(self.orbit_size))
         sums = sums.index_add(-1, self.tap_orbit, dense.flatten(2))
         if self.profile is None:
@@ -153,12 +176,22 @@ class SymmetricConv(ConvOp):
 
     def symmetry(self, spacing_mm: Sequence[float] | None = None) -> SymmetryGroup | None:
         """The elements of ``group`` that keep spacing, kernel, stride and dilation; ``None``: no others."""
+        if self.free is not None:
+            return None
         kept = self._restrict(self.group, self.spacing_mm if spacing_mm is None else spacing_mm)
         return kept if kept.order > 1 else None
 
     def extra_repr(self) -> str:
         """Geometry and character."""
-        return f"{super().extra_repr()}, basis={self.basis}, group={self.group.name}"
+        share = "" if self.free is None else f", iso_ratio={self.iso_ratio}"
+        return f"{super().extra_repr()}, basis={self.basis}, group={self.group.name}{share}"
+
+    @torch.no_grad()
+    def load_dense(self, dense: Tensor) -> None:
+        """Take over the nearest kernel to a plain one, of shape ``weight_shape``."""
+        self.theta.copy_(self.project(dense))
+        if self.free is not None:
+            self.free.copy_(dense[len(self.theta) :])
 
     @property
     def _orbit_scale(self) -> Tensor:
@@ -173,22 +206,6 @@ class SymmetricConv(ConvOp):
             return orbit_basis(self.kernel_size, self.group)
         distance = [h * r for h, r in zip(self.spacing_mm, self.dilation, strict=True)]
         return ring_basis(self.kernel_size, distance, self.group)
-
-
-def _choose_group(name: str, axis: int | None, allowed: SymmetryGroup, conv: ConvOp) -> SymmetryGroup:
-    """The named group, if it fits into what the grid allows."""
-    dims = conv.spatial_dims
-    if axis is None:
-        axis = next((a for a in range(dims) if dims == 3 and named_group("D4h", 3, a) <= allowed), 0)
-    wanted = named_group(name, dims, axis)
-    if not wanted <= allowed:
-        raise ConfigError(
-            f"group {name!r} ({wanted.order} elements) exchanges axes that differ: "
-            f"spacing_mm {conv.spacing_mm}, kernel_size {conv.kernel_size}, stride {conv.stride} and "
-            f"dilation {conv.dilation} allow at most {allowed.name!r} ({allowed.order}); "
-            f"say group='auto' to take all that the grid allows"
-        )
-    return wanted
 
 
 def _choose_basis(

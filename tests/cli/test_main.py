@@ -73,7 +73,7 @@ def test_a_misspelt_command_is_recognised(capsys: pytest.CaptureFixture[str]) ->
     assert seen.out == ""
     assert seen.err == (
         "medconv: no command 'predct'; did you mean 'predict'? "
-        "Commands: fit, validate, test, predict, evaluate, compare-tables, info, list; see medconv --help\n"
+        "Commands: fit, validate, test, predict, evaluate, compare-tables, info, describe, list; see medconv --help\n"
     )
 
 

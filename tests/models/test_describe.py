@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medconv.attention import ChannelAttention
+from medconv.attention import SCSE, AttentionGate, ChannelAttention, SpatialAttention
 from medconv.blocks import ResidualBlock
 from medconv.errors import ShapeError
 from medconv.models import MonaiDynUNet, MonaiSegResNet, SegmentationModel, UNet, describe, fold
@@ -69,6 +69,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
     "odd sizes": ({"conv": SYM}, (13, 13), "D1"),
     "one cell": ({"conv": SYM}, (4, 4), "D4"),
     "strided": ({"conv": SYM, "downsample": "stride"}, (16, 16), "D1"),
+    "residual without a change of channels": (
+        {"conv": SYM, "block": ResidualBlock, "stem": SYM},
+        (16, 16),
+        "D4",
+    ),
     "strided residual": ({"conv": SYM, "downsample": "stride", "block": ResidualBlock}, (16, 16), "D1"),
     "transposed": ({"conv": SYM, "upsample": "transpose"}, (16, 16), "C1"),
     "nearest and average": ({"conv": SYM, "upsample": "nearest", "downsample": "average"}, (16, 16), "D4"),
@@ -83,6 +88,8 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
     "dense along one axis": ({"conv": StandardConv, "kernel_sizes": [(1, 3)] * 3}, (16, 16), "D1"),
     "dense decoder": ({"conv": SYM, "decoder_conv": "standard"}, (16, 16), "C1"),
     "attention": ({"conv": SYM, "attention": ChannelAttention, "norm": "group"}, (16, 16), "D4"),
+    "gated skips": ({"conv": SYM, "skip_attention": AttentionGate, "attention": SCSE}, (16, 16), "D4"),
+    "free spatial attention": ({"conv": SYM, "attention": SpatialAttention}, (16, 16), "C1"),
     "supervised": ({"conv": SYM, "deep_supervision": True}, (16, 16), "D4"),
     "supervised, padded": ({"conv": SYM, "deep_supervision": True}, (14, 14), "D4"),
     "anisotropic": ({"conv": SYM, "spacing_mm": (3.0, 1.0)}, (8, 8), "D2"),
@@ -111,6 +118,8 @@ def test_the_declared_symmetry_is_the_measured_one(name: str, folded: bool) -> N
     for module in net.modules():
         if isinstance(module, GradientWeightedConv):
             module.rho_alpha.fill_(0.5)
+        if isinstance(module, SpatialAttention):
+            nn.init.normal_(module.conv.weight)
     declared = describe(net, size).symmetry
     assert declared.name == expected
     x = torch.randn(1, 1, *size, dtype=torch.double)

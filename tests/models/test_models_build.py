@@ -68,8 +68,18 @@ def test_resolving_gives_plain_values_full_paths_and_all_defaults() -> None:
         "medconv.ops.SymmetricConv",
         "medconv.ops.GradientWeightedConv",
     ]
-    assert options["conv"][1]["init_args"] == {"basis": "auto", "group": "C4v", "axis": 0}
-    assert options["conv"][2]["init_args"] == {"contrast_per_mm": 1.0, "border": "zero"}
+    assert options["conv"][1]["init_args"] == {
+        "basis": "auto",
+        "group": "C4v",
+        "axis": 0,
+        "iso_ratio": 1.0,
+    }
+    assert options["conv"][2]["init_args"] == {
+        "contrast_per_mm": 1.0,
+        "border": "zero",
+        "mode": "source",
+        "guide": "image",
+    }
     assert options["block"] == {"class_path": "medconv.blocks.ResidualBlock", "init_args": {"depth": 3}}
     assert options["attention"][0] is None
     assert options["attention"][2]["init_args"]["kind"] == "eca"

@@ -7,11 +7,12 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
-from medconv.attention import ChannelAttention
+from medconv.attention import Attention, AttentionGate, ChannelAttention, SkipAttention
 from medconv.blocks import PlainBlock, ResidualBlock, Upsample
 from medconv.errors import ConfigError, ShapeError
-from medconv.models import SegmentationModel, UNet
+from medconv.models import SegmentationModel, UNet, build_network
 from medconv.ops import ConvOp, GradientWeightedConv, StandardConv, SymmetricConv
 
 SMALL = (2, 3, 4)
@@ -235,6 +236,7 @@ def test_the_loss_falls_on_one_memorised_image(conv: type[ConvOp]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # as well
 @pytest.mark.parametrize("conv", [StandardConv, SymmetricConv, GradientWeightedConv])
 @pytest.mark.parametrize(("size", "backend"), [((16, 16), "inductor"), ((15, 13), "aot_eager")])
 def test_the_whole_network_compiles_without_a_break(
@@ -247,3 +249,49 @@ def test_the_whole_network_compiles_without_a_break(
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     for y, expected in zip(compiled(x), net(x), strict=True):
         torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-4)
+
+
+ATTENTION = """
+class_path: UNet
+init_args:
+  spatial_dims: 3
+  in_channels: 1
+  num_classes: 2
+  channels: [4, 8, 8]
+  attention: [CBAM, {class_path: SCSE, init_args: {combine: add}}, SelfAttention]
+  skip_attention: {class_path: AttentionGate, init_args: {hidden: 2}}
+"""
+
+
+def test_attention_of_every_kind_from_yaml() -> None:
+    net = build_network(yaml.safe_load(ATTENTION))
+    kinds = [type(m).__name__ for m in net.modules() if isinstance(m, Attention | SkipAttention)]
+    assert kinds.count("AttentionGate") == 2
+    assert kinds.count("SelfAttention") == 1
+    assert {"CBAM", "SCSE"} <= set(kinds)
+    net(torch.randn(1, 1, 8, 8, 8)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_a_gated_network_begins_as_the_one_without_gates() -> None:
+    def build(**options: object) -> UNet:
+        torch.manual_seed(0)
+        return UNet(2, 1, 2, channels=SMALL, **options)  # type: ignore[arg-type]
+
+    plain, gated = build(), build(skip_attention=[AttentionGate, None])
+    x = torch.randn(1, 1, 16, 16)
+    gated.load_state_dict(plain.state_dict() | {k: v for k, v in gated.state_dict().items() if "skip" in k})
+    assert torch.equal(gated(x), plain(x))
+    assert isinstance(gated.decoder.skip_attentions[0], AttentionGate)
+    torch.nn.init.normal_(gated.decoder.skip_attentions[0].last.weight)
+    assert not torch.allclose(gated(x), plain(x))
+
+
+def test_skip_attention_has_no_place_at_the_coarsest_stage() -> None:
+    message = "expected skip_attention once or as a list with one entry a stage but the coarsest, 2; got 3"
+    with pytest.raises(ConfigError, match=message):
+        UNet(2, 1, 2, channels=SMALL, skip_attention=[AttentionGate] * 3)
+    with pytest.raises(ConfigError, match="expected a SkipAttention that can be built, got"):
+        build_network({"class_path": "UNet", "init_args": {
+            "spatial_dims": 2, "in_channels": 1, "num_classes": 2,
+            "skip_attention": "medconv.attention.ChannelAttention"}})  # fmt: skip

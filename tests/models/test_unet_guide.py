@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medconv.errors import ConfigError
 from medconv.models import UNet, edge_guide
 from medconv.ops import GradientWeightedConv, StandardConv, gradient_energy
 
@@ -83,3 +85,28 @@ def test_the_guide_changes_the_result(downsample: str) -> None:
         if isinstance(module, GradientWeightedConv):
             nn.init.zeros_(module.rho_alpha)
     assert not torch.allclose(net(x), y, atol=1e-3)
+
+
+def test_pairs_get_the_pyramid_of_the_image_behind_the_energy() -> None:
+    convs = [StandardConv, GradientWeightedConv, partial(GradientWeightedConv, mode="pairwise")]
+    net = UNet(2, 2, 2, channels=(2, 3, 4), conv=convs, spacing_mm=SPACING, guide_derivative="scharr").eval()
+    x = torch.randn(1, 2, 8, 8)
+    seen = guides_seen(net, x)
+    guide = torch.cat([gradient_energy(x, SPACING, derivative="scharr"), x], dim=1)
+    assert {g.shape[1] for g in seen.values()} == {3}
+    torch.testing.assert_close(seen["encoder.blocks.2.units.0.conv"], F.avg_pool2d(guide, (2, 4)))
+    net.train()(x).square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_features_need_no_guide_from_the_network() -> None:
+    net = UNet(2, 2, 2, channels=(2, 3), conv=partial(GradientWeightedConv, guide="feature"))
+    assert net.guide is None
+    assert net(torch.randn(1, 2, 8, 8)).isfinite().all()
+
+
+def test_a_derivative_for_nobody_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="guide_derivative='scharr' has no effect: no operator wants a guide"
+    ):
+        UNet(2, 1, 2, channels=(2, 3), guide_derivative="scharr")

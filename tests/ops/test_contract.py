@@ -25,6 +25,12 @@ from medconv.ops import (
 from medconv.ops.laws import IN_EVERY_GEOMETRY, IN_PLAIN_GEOMETRY
 
 SHIPPED = {name: kind for name, kind in conv_catalogue().items() if kind.__module__.startswith("medconv.")}
+UNEQUAL_AXES = {"thick slices", "flat kernel", "flat stride"}
+REFUSALS = {
+    "GroupConv": UNEQUAL_AXES | {"2 groups", "depthwise"},  # 4 channels are one field of C4
+    "LiftingConv": UNEQUAL_AXES | {"depthwise"},
+}
+"""Geometries that an operator cannot have, and says so."""
 CHARACTERS: list[ConvFactory] = [
     partial(SymmetricConv, basis="ring"),
     partial(SymmetricConv, basis="orbit", group="C2"),
@@ -58,7 +64,7 @@ class _PickyConv(_ZeroMeanConv):
 def test_shipped_operator_passes(kind: type[ConvOp]) -> None:
     report = check_conv(kind, backend=None)
     assert len(report.held) + len(report.not_applicable) == len(IN_EVERY_GEOMETRY) + len(IN_PLAIN_GEOMETRY)
-    assert not report.refused
+    assert {where.split(", ", 1)[1] for where in report.refused} <= REFUSALS.get(kind.__name__, set())
 
 
 @pytest.mark.parametrize("factory", CHARACTERS, ids=lambda f: str(f.keywords))

@@ -66,7 +66,6 @@ def test_begins_as_the_plain_convolution_bit_by_bit(dims: int, stride: int) -> N
     expected = CONV[dims](x, conv.weight, None, stride, 1)
     assert conv.alpha == 0
     assert torch.equal(conv(x, guide), expected)
-    assert torch.equal(conv(x), expected)
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype=dtype):
             assert torch.equal(conv(x, guide), CONV[dims](x, conv.weight, None, stride, 1))
@@ -75,7 +74,10 @@ def test_begins_as_the_plain_convolution_bit_by_bit(dims: int, stride: int) -> N
 def test_begins_as_the_plain_convolution_with_bias_up_to_rounding() -> None:
     conv = weighted(3, 2, 4, alpha=0.0)
     x = torch.randn(2, 2, 5, 6, 7, dtype=torch.float64)
-    torch.testing.assert_close(conv(x), F.conv3d(x, conv.weight, conv.bias, padding=1), atol=1e-14, rtol=0)
+    guide = torch.rand(2, 1, 5, 6, 7, dtype=torch.float64)
+    torch.testing.assert_close(
+        conv(x, guide), F.conv3d(x, conv.weight, conv.bias, padding=1), atol=1e-14, rtol=0
+    )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -85,7 +87,7 @@ def test_partial_border_is_partial_convolution_padding(stride: int) -> None:
     valid = F.unfold(F.pad(torch.ones(1, 1, 7, 6, dtype=torch.float64), [1] * 4), 3, stride=stride).sum(dim=1)
     plain = F.conv2d(x, conv.weight, None, stride, 1)
     expected = plain * (9 / valid).reshape(1, 1, *plain.shape[2:]) + conv.bias[:, None, None]
-    torch.testing.assert_close(conv(x), expected, atol=1e-13, rtol=0)
+    torch.testing.assert_close(conv(x, torch.rand_like(x[:, :1])), expected, atol=1e-13, rtol=0)
 
 
 @pytest.mark.parametrize("alpha", [-0.9, 0.0, 0.9])
@@ -140,11 +142,13 @@ def test_commutes_with_rotations_when_its_kernel_is_symmetric(dims: int, border:
     x = torch.randn(1, 2, *[6] * dims, dtype=torch.float64)
     image = torch.randn(1, 1, *[6] * dims, dtype=torch.float64)
     guide = gradient_energy(image, (1.0,) * dims)
-    y, own = conv(x, guide), conv(x)
+    featured = weighted(dims, 2, 3, border=border, guide="feature")
+    featured.load_state_dict(conv.state_dict())
+    y, own = conv(x, guide), featured(x)
     for g in full_group(dims):
         moved = gradient_energy(act(image, g), (1.0,) * dims)
         torch.testing.assert_close(conv(act(x, g), moved), act(y, g), atol=1e-13, rtol=0)
-        torch.testing.assert_close(conv(act(x, g)), act(own, g), atol=1e-13, rtol=0)
+        torch.testing.assert_close(featured(act(x, g)), act(own, g), atol=1e-13, rtol=0)
     assert conv.symmetry() is None, "declared only where it holds for every weight"
 
 
@@ -163,18 +167,22 @@ def test_gradients_of_all_that_is_learned_and_of_the_guide() -> None:
 
 def test_exponent_moves_first_and_contrast_only_after_it() -> None:
     conv = GradientWeightedConv(2, 1, 2)
-    conv(torch.randn(1, 1, 8, 8)).square().sum().backward()
+    conv(torch.randn(1, 1, 8, 8), torch.rand(1, 1, 8, 8)).square().sum().backward()
     assert conv.rho_alpha.grad.abs() > 0
     assert conv.rho_contrast.grad == 0
 
 
-def test_guide_made_from_the_input_is_data_and_uses_the_spacing() -> None:
-    conv = weighted(2, 2, 3, spacing_mm=(3.0, 1.0))
+@pytest.mark.parametrize("mode", ["source", "pairwise"])
+def test_guide_of_features_is_their_mean_as_data_and_uses_the_spacing(mode: Any) -> None:
+    conv = weighted(2, 2, 3, spacing_mm=(3.0, 1.0), guide="feature", mode=mode)
+    guided = weighted(2, 2, 3, spacing_mm=(3.0, 1.0), mode=mode)
+    assert (conv.needs_guide, guided.needs_guide) == (False, True)
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64, requires_grad=True)
-    guide = gradient_energy(x.detach(), (3.0, 1.0))
-    assert torch.equal(conv(x), conv(x, guide))
+    mean = x.detach().mean(dim=1, keepdim=True)
+    guide = torch.cat([gradient_energy(mean, (3.0, 1.0)), mean], dim=1)
+    assert torch.equal(conv(x), guided(x, guide))
     (implicit,) = torch.autograd.grad(conv(x).square().sum(), x)
-    (explicit,) = torch.autograd.grad(conv(x, guide).square().sum(), x)
+    (explicit,) = torch.autograd.grad(guided(x, guide).square().sum(), x)
     assert torch.equal(implicit, explicit)
 
 
@@ -201,7 +209,7 @@ def test_hounsfield_units_stay_finite_in_half_precision(
 def test_window_without_a_voxel_gives_the_bias() -> None:
     # one voxel, two taps that both miss it
     conv = weighted(2, 1, 1, (2, 1), dilation=(2, 1), border="partial")
-    y = conv(torch.ones(1, 1, 1, 1, dtype=torch.float64))
+    y = conv(torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.ones(1, 1, 1, 1, dtype=torch.float64))
     assert torch.equal(y.flatten(), conv.bias)
 
 
@@ -229,5 +237,28 @@ def test_refuses_settings_and_guides_that_do_not_fit() -> None:
         GradientWeightedConv(2, 1, 1, contrast_per_mm=0.0)
     with pytest.raises(ConfigError, match="expected border 'zero' or 'partial', got 'reflect'"):
         GradientWeightedConv(2, 1, 1, border="reflect")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected mode 'source' or 'pairwise', got 'target'"):
+        GradientWeightedConv(2, 1, 1, mode="target")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected guide 'image' or 'feature', got 'label'"):
+        GradientWeightedConv(2, 1, 1, guide="label")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"expected an odd kernel_size in mode 'pairwise', .*got \(2, 2\)"):
+        GradientWeightedConv(2, 1, 1, 2, stride=2, mode="pairwise")
+    x = torch.zeros(2, 3, 8, 8)
+    conv, pairs = GradientWeightedConv(2, 3, 1), GradientWeightedConv(2, 3, 1, mode="pairwise")
     with pytest.raises(ShapeError, match=r"expected a guide of shape \(2, 1, 8, 8\), got \(2, 1, 4, 4\)"):
-        GradientWeightedConv(2, 3, 1)(torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 4, 4))
+        conv(x, torch.zeros(2, 1, 4, 4))
+    with pytest.raises(
+        ShapeError, match=r"expected a guide of shape \(2, 1, 8, 8\), got none; UNet makes it"
+    ):
+        conv(x)
+    with pytest.raises(
+        ShapeError, match=r"expected a guide of shape \(2, 1 \+ C_I, 8, 8\), got \(2, 1, 8, 8\)"
+    ):
+        pairs(x, torch.zeros(2, 1, 8, 8))
+    with pytest.raises(ShapeError, match="guide='feature' takes its edges from the input, got a guide"):
+        GradientWeightedConv(2, 3, 1, guide="feature")(x, torch.zeros(2, 1, 8, 8))
+
+
+def test_cost_of_pairs_counts_every_tap() -> None:
+    conv = GradientWeightedConv(2, 3, 5, stride=2, mode="pairwise")
+    assert conv.macs((8, 8)) == 16 * 5 * 3 * 9 + 3 * 9 * 16 + 5 * 16

@@ -126,3 +126,33 @@ def test_refuses_what_it_cannot_measure() -> None:
         gradient_energy(torch.zeros(1, 1, 8, 8), (1.0, 1.0, 1.0))
     with pytest.raises(ConfigError, match="expected positive spacing_mm and sigma_mm"):
         gradient_energy(torch.zeros(1, 1, 8, 8), (1.0, 1.0), sigma_mm=0.0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_scharr_is_the_filter_of_three_taps(dims: int, rng: np.random.Generator) -> None:
+    volume, spacing = rng.standard_normal((9, 8, 7)[:dims]), (2.0, 1.0, 0.5)[:dims]
+    expected = np.zeros(volume.shape)
+    for axis, h in enumerate(spacing):
+        slope = ndimage.correlate1d(volume, [-0.5, 0.0, 0.5], axis, mode="nearest")
+        for other in set(range(dims)) - {axis}:
+            slope = ndimage.correlate1d(slope, [3 / 16, 10 / 16, 3 / 16], other, mode="nearest")
+        expected += (slope / h) ** 2
+    image = torch.from_numpy(volume)[None, None]
+    got = gradient_energy(image, spacing, derivative="scharr")[0, 0].numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dims", "expected"), [(2, 0.46), (3, 0.32)])
+def test_scharr_lets_more_noise_through(dims: int, expected: float) -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(1, 1, *[256 if dims == 2 else 48] * dims, dtype=torch.float64)
+    energy = gradient_energy(noise, (1.0,) * dims, derivative="scharr").mean().item()
+    assert energy == pytest.approx(expected, rel=0.06)
+
+
+def test_refuses_what_scharr_does_not_have() -> None:
+    image = torch.zeros(1, 1, 8, 8)
+    with pytest.raises(ConfigError, match=r"sigma_mm=2\.0 has no effect with derivative='scharr'"):
+        gradient_energy(image, (1.0, 1.0), 2.0, derivative="scharr")
+    with pytest.raises(ConfigError, match="expected derivative 'gaussian' or 'scharr', got 'sobel'"):
+        gradient_energy(image, (1.0, 1.0), derivative="sobel")  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from medconv.errors import ConfigError, ShapeError
-from medconv.ops import SymmetricConv, act, full_group, named_group
+from medconv.ops import SymmetricConv, act, check_conv, full_group, named_group
 
 
 def error_under(conv: nn.Module, x: torch.Tensor, element: Any) -> float:
@@ -276,3 +278,54 @@ def test_rings_hold_between_the_right_angles_where_orbits_do_not(rng: np.random.
     assert ring < 0.2 * orbit
     assert ring < 0.1
     assert orbit > 0.2
+
+
+# free parameters a pair of channels: rows are kernels of 3, 5, 7 taps
+FREE_2D = {"C1": (9, 25, 49), "C2": (5, 13, 25), "C4": (3, 7, 13), "D4": (3, 6, 10), "ring": (2, 3, 4)}
+FREE_3D = {
+    "C1": (27, 125, 343), "O": (4, 10, 21), "Oh": (4, 10, 20), "D4h": (6, 18, 40), "D4": (6, 20, 49),
+    "C4v": (9, 30, 70), "C4h": (6, 21, 52), "C4": (9, 35, 91), "D2h": (8, 27, 64), "ring": (2, 3, 4),
+}  # fmt: skip
+FREE = [(2, name, row) for name, row in FREE_2D.items()] + [(3, name, row) for name, row in FREE_3D.items()]
+
+
+@pytest.mark.parametrize(("dims", "name", "row"), FREE)
+def test_free_parameters_are_those_of_the_table(dims: int, name: str, row: tuple[int, ...]) -> None:
+    character = {"basis": "ring"} if name == "ring" else {"basis": "orbit", "group": name}
+    counts = [SymmetricConv(dims, 1, 1, k, **character).theta.shape[-1] for k in (3, 5, 7)]  # type: ignore[arg-type]
+    assert tuple(counts) == row
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_free_parameters_have_their_closed_forms(m: int) -> None:
+    def count(dims: int, group: str) -> int:
+        return SymmetricConv(dims, 1, 1, 2 * m + 1, basis="orbit", group=group).theta.numel()
+
+    assert count(2, "D4") == (m + 1) * (m + 2) // 2
+    assert count(2, "C4") == ((2 * m + 1) ** 2 + 3) // 4
+    assert count(3, "Oh") == comb(m + 3, 3)
+
+
+@pytest.mark.parametrize(("ratio", "tied"), [(1.0, 8), (0.5, 4), (0.25, 2), (0.0, 0)])
+def test_a_share_of_the_channels_is_free(ratio: float, tied: int) -> None:
+    conv = SymmetricConv(2, 2, 8, 3, iso_ratio=ratio, groups=2).double()
+    weight = conv.dense_weight()
+    assert weight.shape == conv.weight_shape
+    is_tied = [bool((act(w[None], ((0, -1), (1, 0))) == w[None]).all()) for w in weight]
+    assert is_tied == [True] * tied + [False] * (8 - tied)
+    assert (conv.symmetry() is None) == (ratio < 1)
+    assert sum(p.numel() for p in conv.parameters()) == 8 + tied * 3 + (8 - tied) * 9
+
+
+def test_a_share_of_free_channels_passes_the_examination_and_keeps_the_variance() -> None:
+    check_conv(partial(SymmetricConv, iso_ratio=0.5), backend=None)
+    conv = SymmetricConv(2, 24, 64, 3, bias=False, iso_ratio=0.5)
+    y = conv(torch.randn(1, 24, 48, 48))[..., 1:-1, 1:-1].square().mean(dim=(0, 2, 3)) / 2
+    assert 0.8 <= y[:32].mean().item() <= 1.25
+    assert 0.8 <= y[32:].mean().item() <= 1.25
+    other = SymmetricConv(2, 24, 64, 3, bias=False, iso_ratio=0.5)
+    other.load_dense(conv.dense_weight())
+    torch.testing.assert_close(other.dense_weight(), conv.dense_weight())
+    assert "iso_ratio=0.5" in repr(conv)
+    with pytest.raises(ConfigError, match=r"expected iso_ratio from 0 to 1, got 1\.5"):
+        SymmetricConv(2, 1, 1, iso_ratio=1.5)
