@@ -125,7 +125,7 @@ def build_step(job: Job, setting: Setting, args: argparse.Namespace, device: tor
     if "last" in setting:
         to_channels_last(network)
         image = to_channels_last(image)
-    optimizer = build_optimizer(network, "sgd", 1e-2, 3e-5, 0.99)
+    optimizer = build_optimizer(network, "sgd", 1e-2, 3e-5, 0.99, fused=device.type == "cuda")
     loss = DeepSupervisionLoss(DiceCrossEntropyLoss())
     run = torch.compile(network) if "compile" in setting else network
 

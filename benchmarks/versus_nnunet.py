@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -55,9 +54,12 @@ def main() -> None:
         "results": {},
     }
     seconds = args.seconds
+    ask = "from importlib.metadata import version; print(version('nnunetv2'))"
+    if args.only != "medconv":
+        found = subprocess.run([args.python, "-c", ask], check=True, capture_output=True, text=True)
+        record["versions"]["nnunetv2"] = found.stdout.strip()
     if args.only != "medconv":
         record["results"]["nnunet"] = nnunet(args, data)
-        record["versions"]["nnunetv2"] = version("nnunetv2")
         seconds = record["results"]["nnunet"]["train_s"]
     if args.only != "nnunet":
         record["results"]["medconv"] = medconv_fit(args, seconds)
@@ -98,7 +100,7 @@ def nnunet(args: argparse.Namespace, data: NiftiDataModule) -> dict:
         "overwrite_image_reader_writer": "NibabelIO",
     }
     (raw / "dataset.json").write_text(json.dumps(description))
-    # nnU-Net finds trainers by name inside its own package
+    # nnU-Net finds trainers by name inside its own package, so one with a chosen number of epochs is written there
     where = [args.python, "-c", "import nnunetv2; print(nnunetv2.__path__[0])"]
     package = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
     (package / "training/nnUNetTrainer/variants/budget.py").write_text(TRAINER)

@@ -31,6 +31,9 @@ Array = npt.NDArray[Any]
 _SCHEMA = 1
 _THREADS = 8
 
+_MOST_OPEN = 256
+"""Each open entry holds a file, of which a process may have 1024 on many systems."""
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
@@ -96,9 +99,11 @@ class CaseCache:
         return {case_id: problem for case_id, problem in problems.items() if problem is not None}
 
     def open(self, case: Case) -> PreparedCase:
-        """The entry of a case that was built, mapped; opened once in each process."""
+        """The entry of a case that was built, mapped; each process keeps the latest few hundred open."""
         path = self.path(case)
         if path not in self._opened:
+            if len(self._opened) >= _MOST_OPEN:
+                self._opened.pop(next(iter(self._opened)))
             self._opened[path] = _read(path)
         return self._opened[path]
 

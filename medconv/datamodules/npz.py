@@ -40,14 +40,18 @@ def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     Raises:
         ValueError: A member is compressed, holds Python objects, or the file is damaged.
     """
+    # one map for all of them: each holds a file open, of which a process may have few
+    whole = np.memmap(path, np.uint8, mode="r")
     with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
         return {
-            member.filename.removesuffix(".npy"): _map_member(path, stream, member)
+            member.filename.removesuffix(".npy"): _map_member(path, whole, stream, member)
             for member in archive.infolist()
         }
 
 
-def _map_member(path: Path, stream: Any, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+def _map_member(
+    path: Path, whole: npt.NDArray[np.uint8], stream: Any, member: zipfile.ZipInfo
+) -> npt.NDArray[Any]:
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{path}: {member.filename} is compressed and cannot be mapped")
     stream.seek(member.header_offset)
@@ -60,4 +64,7 @@ def _map_member(path: Path, stream: Any, member: zipfile.ZipInfo) -> npt.NDArray
     if 0 in shape:
         return np.empty(shape, dtype)
     order: Any = "F" if fortran_order else "C"
-    return np.memmap(path, dtype, mode="r", offset=stream.tell(), shape=shape, order=order)
+    try:
+        return np.ndarray(shape, dtype, whole.data, stream.tell(), order=order)
+    except TypeError as error:  # the file ends before the array does
+        raise ValueError(f"{path}: {member.filename} is cut short") from error

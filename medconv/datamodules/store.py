@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medconv.datamodules.case_datasets import PatchDataset
 from medconv.datamodules.samplers import Sample, TrainingSampler
+from medconv.transforms.crop import Locations
 from medconv.transforms.patch_sampling import PackedVolumes, sample_patches
 from medconv.transforms.transfer import move_together
 
@@ -58,12 +59,7 @@ class StoreLoader:
     ) -> None:
         self.dataset, self.sampler, self.batch_size = dataset, sampler, batch_size
         self.augment, self.device = augment, device
-        prepared = [dataset.cache.open(case) for case in dataset.cases]
-        # copies: an open map of each of thousands of files would be more than a process may have
-        self._places = [
-            (c.image.shape[1:], {k: np.array(v) for k, v in c.locations.items()}) for c in prepared
-        ]
-        self.volumes = PackedVolumes.of([c.image for c in prepared], [c.label for c in prepared], device)
+        self._places, self.volumes = _copy_to(device, dataset)
         patch_voxels = prod(dataset.plan.patch_size) * batch_size
         self.batches_at_once = 1 if device.type == "cpu" else max(1, _VOXELS_AT_ONCE // patch_voxels)
 
@@ -104,6 +100,23 @@ class StoreLoader:
         )
         host_keys = torch.tensor(keys)
         return *self.augment(image, label, host_keys), host_keys
+
+
+def _copy_to(
+    device: torch.device, dataset: PatchDataset
+) -> tuple[list[tuple[tuple[int, ...], Locations]], PackedVolumes]:
+    """Shape and foreground voxels of all cases, and their volumes; each is opened only while it is read."""
+    places: list[tuple[tuple[int, ...], Locations]] = []
+    for case in dataset.cases:
+        prepared = dataset.cache.open(case)
+        places.append((prepared.image.shape[1:], {k: np.array(v) for k, v in prepared.locations.items()}))
+    volumes = PackedVolumes.empty(
+        len(prepared.image), [shape for shape, _ in places], prepared.label.dtype, device
+    )
+    for i, case in enumerate(dataset.cases):
+        prepared = dataset.cache.open(case)
+        volumes.put(i, prepared.image, prepared.label)
+    return places, volumes
 
 
 def fits_on_device(dataset: PatchDataset, device: torch.device) -> bool:

@@ -7,7 +7,7 @@ norms, pooling and interpolation do not, and turn every map around and back.
 
 from __future__ import annotations
 
-from medconv.kernels.channels_last import concatenate, is_channels_last, to_channels_last
+from medconv.kernels.channels_last import concatenate, is_channels_last, to_channels_last, to_contiguous
 from medconv.kernels.instance_norm import instance_norm_act
 from medconv.kernels.max_pool import max_pool
 from medconv.kernels.triton_door import HAS_TRITON
@@ -20,5 +20,6 @@ __all__ = [
     "is_channels_last",
     "max_pool",
     "to_channels_last",
+    "to_contiguous",
     "upsample_linear",
 ]

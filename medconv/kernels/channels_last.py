@@ -49,6 +49,18 @@ def to_channels_last(value: M) -> M:
     return value
 
 
+def to_contiguous(module: nn.Module) -> nn.Module:
+    """Undo ``to_channels_last`` in a module.
+
+    Example:
+        >>> to_contiguous(to_channels_last(torch.nn.Conv3d(4, 4, 3))).weight.is_contiguous()
+        True
+    """
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()
+    return module
+
+
 def concatenate(maps: Sequence[Tensor]) -> Tensor:
     """Maps side by side in channels, as ``torch.cat(maps, dim=1)``.
 

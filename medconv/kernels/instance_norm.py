@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from medconv.kernels.channels_last import channel_block, count, empty_like, is_channels_last, rows_of
 from medconv.kernels.triton_door import is_usable, jit, next_power_of_2, tl
@@ -53,8 +54,10 @@ def instance_norm_act(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope
         tensor([[[[-0.1000,  1.0000]]]])
     """
     if is_usable(x) and is_channels_last(x) and count(x.shape[2:]) > 1:
-        normed: Tensor = InstanceNormAct.apply(x, weight, bias, eps, slope)
-        return normed
+        # Triton launches on the current device, whatever device its arguments are on
+        with torch.cuda.device_of(x):
+            normed: Tensor = InstanceNormAct.apply(x, weight, bias, eps, slope)
+            return normed
     return plain_instance_norm_act(x, weight, bias, eps, slope)
 
 
@@ -84,6 +87,7 @@ class InstanceNormAct(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the map, the scale and the shift."""
         x, weight, bias, mean, rstd = ctx.saved_tensors

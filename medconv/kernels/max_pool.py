@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from medconv.kernels.channels_last import (
     channel_block,
@@ -51,8 +52,10 @@ def max_pool(x: Tensor, stride: Sequence[int]) -> Tensor:
     """
     divides = all(size % step == 0 for size, step in zip(x.shape[2:], stride, strict=True))
     if divides and prod(stride) <= _LARGEST_CELL and is_usable(x) and is_channels_last(x):
-        pooled: Tensor = MaxPool.apply(x, tuple(stride))
-        return pooled
+        # Triton launches on the current device, whatever device its arguments are on
+        with torch.cuda.device_of(x):
+            pooled: Tensor = MaxPool.apply(x, tuple(stride))
+            return pooled
     return MAX_POOL[len(stride)](x, tuple(stride))
 
 
@@ -70,6 +73,7 @@ class MaxPool(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Each cell's gradient goes to its largest voxel."""
         (place,) = ctx.saved_tensors

@@ -16,6 +16,9 @@ except ImportError:
 
 HAS_TRITON = triton is not None
 
+_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""The kernels add up in float32, which would rob float64 of its digits."""
+
 
 def jit(function: Callable[..., Any]) -> Any:
     """``triton.jit``; without Triton the function itself, which is then never called."""
@@ -24,7 +27,7 @@ def jit(function: Callable[..., Any]) -> Any:
 
 def is_usable(x: Tensor) -> bool:
     """Whether kernels may run on ``x``: on a GPU, and not while ``torch.compile`` makes its own."""
-    return HAS_TRITON and x.is_cuda and not torch.compiler.is_compiling()
+    return HAS_TRITON and x.is_cuda and x.dtype in _TYPES and not torch.compiler.is_compiling()
 
 
 def next_power_of_2(n: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from medconv.kernels.channels_last import (
     channel_block,
@@ -49,8 +50,10 @@ def upsample_linear(x: Tensor, size: Sequence[int]) -> Tensor:
     doubled = tuple(new // old for new, old in zip(size, x.shape[2:], strict=True))
     fits = all(n in (1, 2) and n * old == new for n, old, new in zip(doubled, x.shape[2:], size, strict=True))
     if fits and is_usable(x) and is_channels_last(x):
-        fine: Tensor = UpsampleLinear.apply(x, doubled)
-        return fine
+        # Triton launches on the current device, whatever device its arguments are on
+        with torch.cuda.device_of(x):
+            fine: Tensor = UpsampleLinear.apply(x, doubled)
+            return fine
     return F.interpolate(x, size=tuple(size), mode=LINEAR_MODE[len(size)])
 
 
@@ -66,6 +69,7 @@ class UpsampleLinear(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Each coarse voxel gathers what went out from it."""
         grad, pitch = rows_of(grads[0])

@@ -43,6 +43,7 @@ class GraphedStep:
     """
 
     def __init__(self, loss_of_batch: LossOfBatch, module: nn.Module, image: Tensor, label: Tensor) -> None:
+        self._module = module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self._image, self._label = image.clone(), label.clone()
         buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
@@ -58,12 +59,22 @@ class GraphedStep:
                 _laid_out_as(p, g) for p, g in zip(self.parameters, gradients, strict=True)
             ]
 
-        with torch.cuda.device(image.device), warnings.catch_warnings():
+        try:
+            self._record(step, image.device)
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+    def _record(
+        self, step: Callable[[], tuple[Tensor, Sequence[Tensor | None]]], device: torch.device
+    ) -> None:
+        with torch.cuda.device(device), warnings.catch_warnings():
             # in distributed training these nodes exist already, on the stream that steps are replayed from later
             warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
+            # a run that is resumed records again; dropout must go on with the numbers of one that was not
+            with torch.cuda.stream(side), torch.random.fork_rng(devices=[device]):
                 for _ in range(_WARM_UP):
                     step()
             torch.cuda.current_stream().wait_stream(side)
@@ -71,11 +82,11 @@ class GraphedStep:
             # other threads (loaders, the watchdog of NCCL) may go on talking to the device meanwhile
             with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._loss, self._gradients = step()
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
     def fits(self, image: Tensor, label: Tensor) -> bool:
-        """Whether a batch is like the one that was recorded."""
+        """Whether a batch is like the one that was recorded, and the same weights are trained."""
+        if sum(p.requires_grad for p in self._module.parameters()) != len(self.parameters):
+            return False
         return (image.shape, image.dtype, label.shape, label.dtype) == (
             self._image.shape,
             self._image.dtype,

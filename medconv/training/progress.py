@@ -14,12 +14,20 @@ def run_progress(trainer: pl.Trainer) -> float:
     Args:
         trainer: Steps count over all its steps, minutes over its ``max_time``.
     """
+    return max(step_share(trainer), time_share(trainer))
+
+
+def step_share(trainer: pl.Trainer) -> float:
+    """Done share of the steps; every rank counts the same."""
     total = trainer.estimated_stepping_batches
-    done = trainer.global_step / total if total and total != float("inf") else 0.0
+    return trainer.global_step / total if total and total != float("inf") else 0.0
+
+
+def time_share(trainer: pl.Trainer) -> float:
+    """Used share of ``max_time`` by the clock of the first rank: asking makes all ranks wait for each other."""
     timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
     remaining = None if timer is None else timer.time_remaining()
-    if timer is not None and remaining is not None:
-        elapsed = timer.time_elapsed()
-        done = max(done, elapsed / max(elapsed + remaining, 1e-9))
-        done = cast(float, trainer.strategy.broadcast(done))
-    return done
+    if timer is None or remaining is None:
+        return 0.0
+    elapsed = timer.time_elapsed()
+    return cast(float, trainer.strategy.broadcast(elapsed / max(elapsed + remaining, 1e-9)))

@@ -26,14 +26,20 @@ class RecordedLoss:
 
     def prepare(self, *, on_gpu: bool, precision: str) -> None:
         """Decide whether steps can be recorded; say so where that was asked for in vain."""
-        reason = None
+        self._step, reason = None, None
         if not on_gpu:
             reason = "it needs a GPU"
         elif precision == "16-mixed":
             reason = "float16 gradients would underflow; use bf16-mixed"
-        if reason and self.wanted is True:
+        self._works = bool(self.wanted)
+        if reason:
+            self.refuse(reason)
+
+    def refuse(self, reason: str) -> None:
+        """Record nothing, because of something that a replay would not repeat."""
+        if self.wanted is True:
             warnings.warn(f"model.cuda_graph has no effect: {reason}", stacklevel=2)
-        self._works = bool(self.wanted) and reason is None
+        self._works, self._step = False, None
 
     def __call__(self, image: Tensor, label: Tensor) -> Tensor:
         """The loss, from which ``backward`` gives the gradients."""

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torchmetrics.aggregation import MeanMetric
 
-from medconv.errors import ConfigError, DatasetError
+from medconv.errors import ConfigError
 from medconv.inference import mirror_average, mirror_axes, pack, sliding_window
-from medconv.kernels import HAS_TRITON, to_channels_last
+from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
 from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
 from medconv.metrics import CaseTable, SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.log_steps import logs_now
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
-from medconv.training.progress import run_progress
+from medconv.training.optimizer_state import lay_out_state
+from medconv.training.progress import step_share, time_share
 from medconv.training.recorded_loss import RecordedLoss
+from medconv.training.require_fit import require_fit
 from medconv.transforms import Preprocessor
 
 _ASK_EVERY = 20
-"""Steps between two agreements of all ranks on how far the run is: agreeing makes all wait."""
+"""Steps between two looks of all ranks at the clock of the first."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -102,7 +105,7 @@ class SegmentationTask(pl.LightningModule):
         self._is_channels_last = False
         self._recorded = RecordedLoss(self._eager_loss, network, cuda_graph)
         self._is_fused = False
-        self._progress = 0.0
+        self._time_share = 0.0
         self._losses: list[Tensor] = []
         self.config = {}
         self.data_config: dict[str, Any] = {}
@@ -129,8 +132,10 @@ class SegmentationTask(pl.LightningModule):
         self._is_channels_last = on_gpu and (
             HAS_TRITON if self.channels_last == "auto" else self.channels_last
         )
-        if self._is_channels_last:
-            to_channels_last(self.network)
+        (to_channels_last if self._is_channels_last else to_contiguous)(self.network)
+        for name, wanted in (("channels_last", self.channels_last), ("compile", self.compile_network)):
+            if wanted is True and not on_gpu:
+                warnings.warn(f"model.{name} has no effect: it needs a GPU", stacklevel=2)
         if self.compile_network and stage == "fit" and on_gpu:
             self.network.compile()
         if stage == "fit":
@@ -149,18 +154,27 @@ class SegmentationTask(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip as ``trainer.gradient_clip_val`` says; Lightning itself refuses to where the optimiser is fused."""
-        if self._is_fused and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        if self._is_fused and gradient_clip_val:
+            clip = clip_grad_value_ if gradient_clip_algorithm == "value" else clip_grad_norm_
+            clip(self.parameters(), gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     # --- training ----------------------------------------------------------------------------------
 
     def progress(self) -> float:
-        """Done share of the run, 0 to 1, equal on all ranks; with several, asked of the first now and then."""
+        """Done share of the run, 0 to 1, equal on all ranks; the clock is looked at now and then."""
         if self.trainer.world_size == 1 or self.trainer.global_step % _ASK_EVERY == 0:
-            self._progress = run_progress(self.trainer)
-        return self._progress
+            self._time_share = time_share(self.trainer)
+        return max(step_share(self.trainer), self._time_share)
+
+    def on_train_start(self) -> None:
+        """Begin where the run stands, with nothing left of an earlier one."""
+        self._losses = []
+        self.train_loss.reset()
+        self._time_share = time_share(self.trainer)
+        for optimizer in self.trainer.optimizers:
+            lay_out_state(optimizer)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
@@ -186,8 +200,13 @@ class SegmentationTask(pl.LightningModule):
     def _eager_loss(self, image: Tensor, label: Tensor) -> Tensor:
         return self.loss(self(image), label)
 
-    def on_fit_end(self) -> None:
-        """Give the memory of the recorded step back."""
+    def refuse_recording(self, reason: str) -> None:
+        """Have steps run one by one: for callbacks that change what a step does while training."""
+        self._recorded.refuse(reason)
+
+    def teardown(self, stage: str) -> None:
+        """Give the memory of the recorded step back, however the run ended."""
+        del stage
         self._recorded.forget()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -198,6 +217,9 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss over all ranks; the metric object does the reduction."""
+        if self._losses:  # a time limit ended the epoch in its middle
+            self.train_loss.update(torch.stack(self._losses))
+            self._losses = []
         self.log("train/loss", self.train_loss.compute())
         self.train_loss.reset()
 
@@ -276,22 +298,3 @@ class SegmentationTask(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the figures measured so far, until the next validation."""
         self.measured = checkpoint["medconv"]["metrics"]
-
-
-def require_fit(network: SegmentationModel, plan: Plan) -> None:
-    """Refuse a network whose axes, channels or classes differ from the data's.
-
-    Raises:
-        DatasetError: With both numbers and the setting to change.
-    """
-    pairs: Sequence[tuple[str, int, int]] = (
-        ("spatial_dims", network.spatial_dims, plan.spatial_dims),
-        ("in_channels", network.in_channels, plan.in_channels),
-        ("num_classes", network.num_classes, plan.num_classes),
-    )
-    for name, built, needed in pairs:
-        if built != needed:
-            raise DatasetError(
-                f"the network has {name} {built}, the data {needed}; set model.network.init_args.{name}={needed} "
-                f"(channels {list(plan.channel_names)}, labels {dict(plan.label_names)})"
-            )

@@ -57,16 +57,29 @@ class PackedVolumes:
                 f"expected at least one image (C, *S), each with a label (1, *S); got images of {shapes} "
                 f"and labels of {[label.shape[1:] for label in labels]}"
             )
+        volumes = cls.empty(len(images[0]), shapes, labels[0].dtype, device)
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            volumes.put(i, image, label)
+        return volumes
+
+    @classmethod
+    def empty(
+        cls, channels: int, shapes: Sequence[Sequence[int]], label_type: Any, device: torch.device | str
+    ) -> PackedVolumes:
+        """Room for volumes of these shapes, to be filled one by one."""
         ends = np.cumsum([0, *(prod(shape) for shape in shapes)])
-        packed = torch.empty((images[0].shape[0], int(ends[-1])), dtype=torch.float32, device=device)
-        packed_label = torch.empty(
-            int(ends[-1]), dtype=torch.from_numpy(labels[0][:0].copy()).dtype, device=device
+        image = torch.empty((channels, int(ends[-1])), dtype=torch.float32, device=device)
+        label = torch.empty(
+            int(ends[-1]), dtype=torch.from_numpy(np.empty(0, label_type)).dtype, device=device
         )
-        for image, label, start, end in zip(images, labels, ends[:-1], ends[1:], strict=True):
-            packed[:, start:end] = torch.from_numpy(np.array(image).reshape(len(image), -1))
-            packed_label[start:end] = torch.from_numpy(np.array(label).reshape(-1))
         offset = torch.tensor(ends[:-1], dtype=torch.int64, device=device)
-        return cls(packed, packed_label, offset, torch.tensor(shapes, dtype=torch.int64, device=device))
+        return cls(image, label, offset, torch.tensor(shapes, dtype=torch.int64, device=device))
+
+    def put(self, i: int, image: Array, label: Array) -> None:
+        """Copy volume ``i``, ``(C, *S)`` and ``(1, *S)``, to its place."""
+        start = int(self.offset[i])
+        self.image[:, start : start + label.size] = torch.from_numpy(np.array(image).reshape(len(image), -1))
+        self.label[start : start + label.size] = torch.from_numpy(np.array(label).reshape(-1))
 
 
 def sample_patches(

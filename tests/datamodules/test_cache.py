@@ -54,6 +54,14 @@ def test_an_entry_is_what_preparation_gives(cache, dataset, plan):
     assert sorted(entry.locations) == [1, 2]
 
 
+def test_only_the_latest_entries_stay_open(cache, dataset, monkeypatch):
+    monkeypatch.setattr("medconv.datamodules.cache._MOST_OPEN", 2)
+    cache.build(dataset.cases)
+    shapes = [cache.open(case).image.shape for case in dataset.cases]
+    assert len(cache._opened) == 2
+    assert [cache.open(case).image.shape for case in dataset.cases] == shapes
+
+
 def test_entries_are_made_once(cache, dataset, plan):
     cache.build(dataset.cases)
     stamps = [stamp(cache.path(case)) for case in dataset.cases]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -32,9 +34,21 @@ def test_mapped_arrays_are_the_stored_ones(path):
 
 def test_mapped_arrays_are_maps_and_read_only(path):
     image = map_arrays(path)["image"]
-    assert isinstance(image, np.memmap)
+    assert not image.flags.owndata
+    assert isinstance(image.base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         image[0] = 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files can be counted on Linux only")
+def test_a_file_is_held_open_once_however_many_arrays_it_has(path):
+    def open_files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files()
+    mapped = map_arrays(path)
+    assert open_files() <= before + 1
+    assert len(mapped) > 1
 
 
 def test_every_flipped_byte_of_the_data_is_found(path):

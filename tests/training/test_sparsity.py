@@ -151,6 +151,16 @@ def test_temperature_falls_over_the_first_epochs_and_stays(tmp_path):
     assert seen == [30, 15.5, 1, 1]
 
 
+@pytest.mark.parametrize("gradient", ["masked", "straight_through"])
+def test_regrowth_that_asks_for_another_gradient_has_steps_run_one_by_one(tmp_path, gradient):
+    task, reasons = Task(*pair(sparsity=0.7, gradient=gradient)), []
+    task.refuse_recording = reasons.append
+    fit(tmp_path, task, RegrowWeights(every_n_steps=2))
+    assert reasons == (
+        ["RegrowWeights asks for the dense gradient now and then"] if gradient == "masked" else []
+    )
+
+
 def test_temperature_of_another_operator(tmp_path):
     soft, schedule = MorphologicalConv(2, 8, 8), TemperatureSchedule(0.2, 0.1, 1, "MorphologicalConv")
     fit(tmp_path, Task(soft), schedule, epochs=2)

@@ -136,30 +136,36 @@ class RegrowWeights(pl.Callback):
             )
         self.growth, self.share, self.end = growth, share, end
         self.every_n_steps, self.seed = every_n_steps, seed
+        self._chosen: list[SparseConv] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse a network without layers to change."""
         del trainer
-        if not list(self._layers(pl_module)):
+        self._chosen = [s for s in sparse_layers(pl_module) if s.pattern == "magnitude" and s.zero_share > 0]
+        if not self._chosen:
             raise ConfigError("expected sparse SparseConv layers with the pattern 'magnitude', got none")
+        refuse_recording = getattr(pl_module, "refuse_recording", None)
+        if refuse_recording and any(layer.gradient == "masked" for layer in self._chosen):
+            refuse_recording("RegrowWeights asks for the dense gradient now and then")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Ask for the dense gradient where an update is due; in DDP it arrives averaged over the ranks."""
-        del batch, batch_idx
+        del pl_module, batch, batch_idx
         due = self._is_due(trainer)
-        for layer in self._layers(pl_module):
+        for layer in self._chosen:
             layer.asks_dense_gradient = due
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Exchange weights; the step that follows moves only those that are kept."""
-        if not self._is_due(trainer):
+        del pl_module
+        if not any(layer.asks_dense_gradient for layer in self._chosen):
             return
         fraction = self.share / 2 * (1 + math.cos(math.pi * run_progress(trainer) / self.end))
-        for number, layer in enumerate(self._layers(pl_module)):
+        for number, layer in enumerate(self._chosen):
             gradient = layer.weight.grad
             if not layer.asks_dense_gradient or gradient is None:
                 continue
@@ -178,9 +184,6 @@ class RegrowWeights(pl.Callback):
     def _noise(self, layer: SparseConv, trainer: pl.Trainer, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * trainer.global_step + number)
         return torch.rand(layer.weight_shape, generator=generator).to(layer.weight.device)
-
-    def _layers(self, module: nn.Module) -> Iterator[SparseConv]:
-        return (s for s in sparse_layers(module) if s.pattern == "magnitude" and s.zero_share > 0)
 
 
 class GroupLasso(pl.Callback):
