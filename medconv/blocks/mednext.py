@@ -55,7 +55,8 @@ class MedNeXtBlock(Block):
         - Output ``(B, out_channels, *ceil(S / stride))``.
 
     Raises:
-        ConfigError: ``depth``, ``expansion`` or ``dropout`` out of its range.
+        ConfigError: ``depth``, ``expansion`` or ``dropout`` out of its range, or a convolution of fields
+            (``GroupConv``), whose orientations the 1×1 convolutions would mix.
 
     Example:
         >>> import torch
@@ -146,6 +147,12 @@ class _Unit(nn.Module):
             bias=not cancels_bias(norm),
             spacing_mm=spacing_mm,
         )
+        if self.conv.orientations > 1:
+            raise ConfigError(
+                f"expected a convolution whose channels stand alone in MedNeXtBlock, got "
+                f"{type(self.conv).__name__}: the 1×1 convolutions would mix the orientations of its fields; take "
+                "PlainBlock or ResidualBlock"
+            )
         self.norm = build_norm(norm, spatial_dims, in_channels)
         self.expand = pointwise_conv(spatial_dims, in_channels, expansion * out_channels)
         self.activation = build_activation(activation, inplace=True)

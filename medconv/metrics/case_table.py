@@ -53,10 +53,11 @@ class CaseTable:
         kept: dict[tuple[str, int], CaseRow] = {}
         for row in rows:
             known = kept.setdefault(row.key, row)
-            if not known.agrees_with(row):
+            if contradictions := known.contradictions(row):
+                told = ", ".join(f"{column} {a} and {b}" for column, (a, b) in contradictions.items())
                 raise DatasetError(
-                    f"case {row.case_id}, {row.name}: measured twice with different results, "
-                    f"{known} and {row}; give different cases different names"
+                    f"case {row.case_id}, {row.name}: measured twice with different results, {told}; "
+                    "give different cases different names"
                 )
         ordered = sorted(kept.values(), key=lambda row: (row.case_id, *label_order(row.label)))
         self._rows = tuple(ordered)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import nan
+from math import isnan, nan
 from typing import Any, Literal
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.paired import PairedComparison, compare_paired, holm
-from medconv.metrics.scores import SCORES, Empties, check_scores, score_of
+from medconv.metrics.scores import SCORES, Empties, check_empties, check_scores, score_of
 from medconv.metrics.summary import case_means, in_the_mean
 
 COMPARED = ("dice", "nsd", "hd95_mm")
@@ -88,9 +88,11 @@ def compare_tables(
         seed: Of bootstrap and permutations.
 
     Raises:
-        ConfigError: Fewer than two tables, no score, infinite empties, or a margin of a score that is not compared.
+        ConfigError: Fewer than two tables, no score, infinite or unknown empties, or a margin of a score that is
+            not compared.
         UnknownNameError: There is no such score.
-        DatasetError: The tables differ in their cases or structures; the text names them.
+        DatasetError: The tables differ in their cases, structures or convention, or in the tolerance of a compared
+            NSD; the text names them.
 
     Returns:
         One entry a table, structure and score, the mean over structures first.
@@ -110,6 +112,7 @@ def compare_tables(
     chosen, margins = check_scores(scores), dict(margins or {})
     if len(tables) < 2 or not chosen:
         raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {list(scores)}")
+    empties = check_empties(empties)
     if empties == "inf":
         raise ConfigError(
             "expected empties with finite distances (diagonal, nan or a number of mm), got 'inf'"
@@ -119,6 +122,8 @@ def compare_tables(
     (base_name, base), *others = tables.items()
     for name, table in others:
         _require_same(base_name, base, name, table)
+        if "nsd" in scores:
+            _require_same_tolerances(base_name, base, name, table)
     found = [
         (name, label, score.name, compare_paired(before, after, margins.get(score.name), seed))
         for name, table in others
@@ -181,6 +186,25 @@ def _require_same(base_name: str, base: CaseTable, name: str, table: CaseTable) 
     told = [f"not in {where}: {_listed(cases)}" for where, cases in missing if cases]
     if told:
         raise DatasetError(f"expected the same cases in both tables; {'; '.join(told)}")
+
+
+def _require_same_tolerances(base_name: str, base: CaseTable, name: str, table: CaseTable) -> None:
+    """NSD within 1 mm and within 4 mm are two scores; what was measured without a tolerance has none to differ."""
+    for label, structure in base.label_names.items():
+        mine, theirs = (
+            {r.nsd_tolerance_mm for r in t.rows if r.label == label and not isnan(r.nsd_tolerance_mm)}
+            for t in (base, table)
+        )
+        if len(mine | theirs) > 1:
+            told = [f"{n} has {_in_mm(found)}" for n, found in ((base_name, mine), (name, theirs)) if found]
+            raise DatasetError(
+                f"expected NSD of one tolerance in both tables, for {structure} {', '.join(told)}; measure both "
+                "with the same --tolerances-mm, or compare without nsd (--scores '[dice, hd95_mm]')"
+            )
+
+
+def _in_mm(tolerances: Collection[float]) -> str:
+    return " and ".join(f"{mm:g} mm" for mm in sorted(tolerances))
 
 
 def _listed(cases: Collection[str]) -> str:

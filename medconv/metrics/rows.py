@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, astuple, dataclass, fields
 from math import isclose, isnan, nan
 from typing import Any, TextIO
@@ -82,7 +82,18 @@ class CaseRow:
 
     def agrees_with(self, other: CaseRow) -> bool:
         """Whether both hold the same measurement, to a millionth."""
-        return all(_same(a, b) for a, b in zip(astuple(self), astuple(other), strict=True))
+        return not self.contradictions(other)
+
+    def contradictions(self, other: CaseRow) -> dict[str, tuple[Any, Any]]:
+        """The columns in which both differ, each with the two values.
+
+        Example:
+            >>> sizes = (4.0, 1.5, False, False, 2.0, 2.1, 50.0)
+            >>> CaseRow("a", 1, "organ", 0.9, *sizes).contradictions(CaseRow("a", 1, "organ", 0.8, *sizes))
+            {'dice': (0.9, 0.8)}
+        """
+        pairs = zip(COLUMNS, astuple(self), astuple(other), strict=True)
+        return {column: (a, b) for column, a, b in pairs if not _same(a, b)}
 
 
 COLUMNS = tuple(field.name for field in fields(CaseRow))
@@ -118,12 +129,18 @@ def read_rows(stream: TextIO) -> Iterator[CaseRow]:
     missing = [c for c in _NEEDED if c not in present]
     if missing:
         raise DatasetError(
-            f"expected a table with the columns {', '.join(_NEEDED)}; missing: {', '.join(missing)}"
+            _lacking(missing)
         )
     known = [c for c in COLUMNS if c in present]
     for record in reader:
         values = {name: _parse(name, record[name], reader.line_num) for name in known}
         yield CaseRow(**values)
+
+
+def _lacking(missing: Sequence[str]) -> str:
+    if len(missing) == len(_NEEDED):
+        return f"expected a table.csv of medconv, with the columns {', '.join(_NEEDED)}; it has none of them"
+    return f"expected a table.csv of medconv; missing columns: {', '.join(missing)}"
 
 
 def _parse(name: str, text: str | None, line: int) -> Any:

@@ -101,9 +101,15 @@ class _OverGroup(ConvOp):
 
     def _count_fields(self, channels: int, name: str) -> int:
         if channels % (self.orientations * self.groups):
+            is_depthwise = self.groups == self.in_channels == self.out_channels > 1
+            why = (
+                ": a depthwise convolution, with the 1×1 ones that go with it in MedNeXtBlock, would mix "
+                "orientations; take PlainBlock or ResidualBlock"
+            )
             raise ConfigError(
-                f"expected {name} in whole fields of {self.orientations} channels, the orientations of "
-                f"{self.group.name}, for each of {self.groups} groups; got {channels}"
+                f"{type(self).__name__}: expected {name} in whole fields of {self.orientations} channels, the "
+                f"orientations of {self.group.name}, for each of {self.groups} groups; got {channels}"
+                f"{why if is_depthwise else ''}"
             )
         return channels // self.orientations
 

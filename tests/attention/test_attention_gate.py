@@ -70,6 +70,7 @@ def test_commutes_with_every_symmetry_of_the_grid(dims: int) -> None:
         torch.testing.assert_close(turned, act(layer(skip, decoded), g), atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences() -> None:
     layer = awake(2, 3, hidden=2)
     skip, decoded = torch.randn(2, 1, 3, 3, 3, dtype=torch.float64).unbind()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,11 +13,15 @@ from medconv.errors import ConfigError
 from medconv.models import build_network, fold
 from medconv.ops import (
     CentralDifferenceConv,
+    ConvFactory,
     ConvOp,
     GradientWeightedConv,
+    GroupConv,
     LargeKernelConv,
+    LiftingConv,
     StandardConv,
     SymmetricConv,
+    gradient_energy,
 )
 
 CONV = {2: F.conv2d, 3: F.conv3d}
@@ -34,11 +41,21 @@ def test_it_is_depthwise_norm_expand_gelu_project_and_add(dims: int) -> None:
     assert unit.expand.weight.shape[0] == 12
 
 
-@pytest.mark.parametrize("conv", [StandardConv, SymmetricConv, CentralDifferenceConv, GradientWeightedConv])
+OTHERS = {
+    "standard": StandardConv,
+    "symmetric": SymmetricConv,
+    "central difference": CentralDifferenceConv,
+    "gradient of the image": GradientWeightedConv,
+    "gradient of the features": partial(GradientWeightedConv, guide="feature"),
+}
+
+
+@pytest.mark.parametrize("conv", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("stride", [1, 2, (1, 2, 2)])
-def test_it_takes_other_operators_and_strides(conv: type[ConvOp], stride: int | tuple[int, ...]) -> None:
+def test_it_takes_other_operators_and_strides(conv: ConvFactory, stride: int | tuple[int, ...]) -> None:
     block = MedNeXtBlock(3, 2, 6, conv=conv, stride=stride, depth=2, attention=ChannelAttention, dropout=0.1)
-    y = block(torch.randn(2, 2, 5, 6, 8))
+    guide = gradient_energy(torch.randn(2, 1, 5, 6, 8), (1.0, 1.0, 1.0))
+    y = block(torch.randn(2, 2, 5, 6, 8), guide)
     steps = (stride,) * 3 if isinstance(stride, int) else stride
     assert y.shape == (2, 6, *(-(-n // s) for n, s in zip((5, 6, 8), steps, strict=True)))
     assert all(unit.conv.groups == unit.conv.in_channels for unit in block.units)
@@ -63,6 +80,49 @@ def test_a_network_of_large_kernels_from_plain_settings_folds() -> None:
     x = torch.randn(1, 1, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(plain(x), net(x), atol=1e-5, rtol=1e-4)
+
+
+def test_the_guide_reaches_every_unit_at_its_resolution() -> None:
+    torch.manual_seed(0)
+    block = MedNeXtBlock(2, 2, 2, conv=GradientWeightedConv, stride=2, depth=2).eval()
+    x, guide = torch.randn(1, 2, 8, 8), gradient_energy(torch.randn(1, 1, 8, 8), (1.0, 1.0))
+    plain = block(x, guide)
+    for unit in block.units:
+        torch.nn.init.constant_(unit.conv.rho_alpha, 1.0)
+        assert not torch.allclose(block(x, guide), plain)
+        torch.nn.init.zeros_(unit.conv.rho_alpha)
+
+
+class _TwoOrientations(StandardConv):
+    """What a third party might write: fields, yet no objection to depthwise kernels."""
+
+    orientations = 2
+
+
+@pytest.mark.parametrize("conv", [GroupConv, LiftingConv, partial(GroupConv, group="D4"), _TwoOrientations])
+@pytest.mark.parametrize("channels", [6, 8])
+def test_fields_are_refused_because_its_pointwise_convolutions_would_mix_orientations(
+    conv: Any, channels: int
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"(?s)MedNeXtBlock.*would mix.*orientations.*take PlainBlock or Res"
+    ):
+        MedNeXtBlock(2, channels, 2 * channels, conv=conv)
+
+
+def test_a_network_of_fields_with_it_is_refused_from_plain_settings() -> None:
+    over = {"init_args": {"group": "C4"}}
+    options = {
+        "spatial_dims": 2,
+        "in_channels": 1,
+        "num_classes": 2,
+        "channels": [8, 16],
+        "stem": {"class_path": "LiftingConv", **over},
+        "conv": {"class_path": "GroupConv", **over},
+        "block": "MedNeXtBlock",
+    }
+    with pytest.raises(ConfigError, match=r"GroupConv: expected .*MedNeXtBlock, would mix orientations"):
+        build_network({"class_path": "UNet", "init_args": options})
 
 
 def test_bad_settings_are_refused() -> None:

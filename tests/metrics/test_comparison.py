@@ -99,3 +99,16 @@ def test_misuse_is_refused() -> None:
         compare_tables({"a": base, "b": base}, empties="inf")
     with pytest.raises(ConfigError, match="margins for hd_mm, but compared are dice"):
         compare_tables({"a": base, "b": base}, ["dice"], {"hd_mm": 1})
+
+
+def test_nsd_of_different_tolerances_is_refused() -> None:
+    def within(mm: float) -> CaseTable:
+        dice = np.full((3, 2), 0.5)
+        return CaseTable(replace(row, nsd=0.5, nsd_tolerance_mm=mm) for row in table(dice).rows)
+
+    with pytest.raises(DatasetError, match=r"tolerance.*for head a has 1 mm, b has 4 mm; .*--tolerances-mm"):
+        compare_tables({"a": within(1), "b": within(4)})
+    assert compare_tables({"a": within(1), "b": within(4)}, ["dice"])
+    assert compare_tables({"a": within(1), "b": within(nan)})
+    with pytest.raises(ConfigError, match="expected empties one of"):
+        compare_tables({"a": within(1), "b": within(1)}, empties="foo")  # type: ignore[arg-type]

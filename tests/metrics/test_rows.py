@@ -98,8 +98,11 @@ def test_agreement_forgives_rounding_and_nothing_else() -> None:
 
 
 def test_tables_that_cannot_be_read_say_where() -> None:
-    with pytest.raises(DatasetError, match=r"missing: hd_mm, hd95_mm"):
+    with pytest.raises(DatasetError, match=r"of medconv; missing columns: hd_mm, hd95_mm$"):
         list(read_rows(io.StringIO(",".join(c for c in COLUMNS if not c.startswith("hd")) + "\n")))
+    with pytest.raises(DatasetError, match=r"it has none of them") as caught:
+        list(read_rows(io.StringIO("a,b\n1,2\n")))
+    assert str(caught.value).count("hd95_mm") == 1
     header = ",".join(COLUMNS) + "\n"
     with pytest.raises(DatasetError, match=r"line 2, column dice: expected float, got 'good'"):
         list(read_rows(io.StringIO(header + "a,1,organ,good,1,1,False,False,1,1,1\n")))

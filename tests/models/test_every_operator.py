@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 
 from medconv.models import build_network, fold
 from medconv.ops import ConvOp, conv_catalogue
 
 SHIPPED = sorted(n for n, kind in conv_catalogue().items() if kind.__module__.startswith("medconv."))
-NETWORK = """
-class_path: UNet
-init_args:
-  spatial_dims: {dims}
-  in_channels: 1
-  num_classes: 2
-  channels: [4, 8]
-  conv: [{first}, {second}]
-  spacing_mm: {spacing}
-"""
+OF_FIELDS = {"GroupConv": "D2", "LiftingConv": "C2"}
+"""Operators that stand only in networks of fields, lifted in the stem and of one group behind it; their groups here."""
+BESIDE_OTHERS = [name for name in SHIPPED if name not in OF_FIELDS]
+FITTED_QUICKLY = ("SymmetricConv", "GradientWeightedConv")
+FITTED = [n if n in FITTED_QUICKLY else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED]
+"""A fit takes seconds an operator, so the quick tests have only the one of the demo and one with a guide."""
 
 
-def network(dims: int, first: str, second: str) -> nn.Module:
+def network(dims: int, name: str, first: str | None = None) -> nn.Module:
+    """A network of ``name`` at both stages, or with another operator at the ``first``."""
     torch.manual_seed(0)
-    spacing = [2.5, 1.0, 1.0][:dims]
-    text = NETWORK.format(dims=dims, first=first, second=second, spacing=spacing)
-    return build_network(yaml.safe_load(text))
+    options: dict[str, Any] = {
+        "spatial_dims": dims,
+        "in_channels": 1,
+        "num_classes": 2,
+        "channels": [4, 8],
+        "spacing_mm": [2.5, 1.0, 1.0][:dims],
+        "conv": [first or name, name],
+    }
+    if name in OF_FIELDS:
+        group = {"group": OF_FIELDS[name]}
+        for place, kind in (("stem", "LiftingConv"), ("conv", "GroupConv")):
+            options[place] = {"class_path": kind, "init_args": group}
+    return build_network({"class_path": "UNet", "init_args": options})
+
+
+def kinds(part: nn.Module) -> set[str]:
+    return {type(m).__name__ for m in part.modules() if isinstance(m, ConvOp)}
+
+
+def require_same_when_folded(net: nn.Module, dims: int) -> None:
+    image, _ = case(dims)
+    with torch.no_grad():
+        y = net.eval()(image)
+        assert y.shape == (2, 2, *image.shape[2:])
+        torch.testing.assert_close(fold(net)(image), y, atol=1e-5, rtol=1e-4)
 
 
 def case(dims: int) -> tuple[Tensor, Tensor]:
@@ -58,17 +77,26 @@ def losses(net: nn.Module, dims: int, steps: int, dtype: torch.dtype | None = No
     return history
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.slow), 3])
+BOTH_DIMS = pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.slow), 3])
+
+
+@BOTH_DIMS
+@pytest.mark.parametrize("name", BESIDE_OTHERS)
 def test_it_stands_at_one_stage_and_plain_convolution_at_the_other(name: str, dims: int) -> None:
-    net = network(dims, "StandardConv", name)
-    kinds = {type(m).__name__ for m in net.encoder.blocks[1].modules() if isinstance(m, ConvOp)}
-    assert kinds == {name}
-    image, _ = case(dims)
-    with torch.no_grad():
-        y = net.eval()(image)
-        assert y.shape == (2, 2, *image.shape[2:])
-        torch.testing.assert_close(fold(net)(image), y, atol=1e-5, rtol=1e-4)
+    net = network(dims, name, first="StandardConv")
+    assert kinds(net.encoder.blocks[0]) == {"StandardConv"}
+    assert kinds(net.encoder.blocks[1]) == {name}
+    require_same_when_folded(net, dims)
+
+
+@BOTH_DIMS
+@pytest.mark.parametrize("name", OF_FIELDS)
+def test_those_of_fields_stand_in_the_stem_and_behind_it(name: str, dims: int) -> None:
+    net = network(dims, name)
+    assert name in SHIPPED
+    assert kinds(net.stem) == {"LiftingConv"}
+    assert kinds(net.encoder) == kinds(net.decoder) == {"GroupConv"}
+    require_same_when_folded(net, dims)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +109,9 @@ def test_it_stands_at_one_stage_and_plain_convolution_at_the_other(name: str, di
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", FITTED)
 def test_a_short_fit_reduces_the_loss(name: str, dims: int, dtype: torch.dtype | None) -> None:
-    history = losses(network(dims, name, name), dims, steps=8, dtype=dtype)
+    history = losses(network(dims, name), dims, steps=8, dtype=dtype)
     assert all(torch.isfinite(torch.tensor(history)))
     assert history[-1] < 0.9 * history[0], history
 
@@ -92,7 +120,7 @@ def test_a_short_fit_reduces_the_loss(name: str, dims: int, dtype: torch.dtype |
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_short_compiled_fit_reduces_the_loss(name: str, dims: int) -> None:
-    net = network(dims, name, name)
+    net = network(dims, name)
     torch.compiler.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own deprecations say nothing about the operator

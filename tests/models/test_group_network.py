@@ -55,14 +55,14 @@ def errors(net: UNet, dims: int) -> dict[Any, float]:
         return {g: float((net(act(x, g)) - act(y, g)).abs().max()) for g in full_group(dims)}
 
 
-OPTIONS: list[dict[str, Any]] = [
+OPTIONS: list[Any] = [
     {},
-    {"group": "D4"},
+    pytest.param({"group": "D4"}, marks=pytest.mark.slow),
     {"block": ResidualBlock, "upsample": "nearest"},
     {"block": [PlainBlock, ResidualBlock, ResidualBlock], "norm": "batch"},
     {"norm": "group", "downsample": "average"},
     {"norm": "none", "attention": ChannelShrinkage},
-    {"attention": [ChannelAttention, ChannelAttention, SelfAttention]},
+    pytest.param({"attention": [ChannelAttention, ChannelAttention, SelfAttention]}, marks=pytest.mark.slow),
 ]
 
 
@@ -78,6 +78,7 @@ def test_the_whole_network_turns_with_the_image_and_says_so(options: dict[str, A
     assert max(folded[g] for g in group) < 1e-10
 
 
+@pytest.mark.slow
 def test_in_space_from_yaml_in_training_with_statistics_of_whole_fields() -> None:
     net = build_network(yaml.safe_load(YAML)).double().train()
     group = named_group("D4", 3, axis=0)

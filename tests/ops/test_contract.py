@@ -31,6 +31,12 @@ REFUSALS = {
     "LiftingConv": UNEQUAL_AXES | {"depthwise"},
 }
 """Geometries that an operator cannot have, and says so."""
+CORE = {"StandardConv", "SymmetricConv", "GradientWeightedConv"}
+"""Examined by the quick tests; an examination takes seconds, so the others have theirs among the slow ones."""
+EXAMINED = [
+    pytest.param(kind, id=name, marks=() if name in CORE else pytest.mark.slow)
+    for name, kind in SHIPPED.items()
+]
 CHARACTERS: list[ConvFactory] = [
     partial(SymmetricConv, basis="ring"),
     partial(SymmetricConv, basis="orbit", group="C2"),
@@ -60,7 +66,7 @@ class _PickyConv(_ZeroMeanConv):
             raise ConfigError(f"expected dilation 1, got {self.dilation}")
 
 
-@pytest.mark.parametrize("kind", SHIPPED.values(), ids=SHIPPED)
+@pytest.mark.parametrize("kind", EXAMINED)
 def test_shipped_operator_passes(kind: type[ConvOp]) -> None:
     report = check_conv(kind, backend=None)
     assert len(report.held) + len(report.not_applicable) == len(IN_EVERY_GEOMETRY) + len(IN_PLAIN_GEOMETRY)

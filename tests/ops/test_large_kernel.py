@@ -45,6 +45,10 @@ def test_branches_are_shortened_across_flat_kernels() -> None:
     conv = LargeKernelConv(3, 2, 2, (1, 7, 5))
     assert [tuple(w.shape[2:]) for w in conv.weights] == [(1, 7, 5), (1, 3, 3), (1, 3, 3), (1, 3, 1)]
     assert [b.dilation for b in conv.branches[1:]] == [(1, 1, 1), (1, 2, 2), (1, 3, 1)]
+
+
+@pytest.mark.slow
+def test_other_branches_pass_the_examination() -> None:
     check_conv(partial(LargeKernelConv, branches=[(3, 1)]), dims=(3,), backend=None)
     check_conv(partial(LargeKernelConv, branch_norm="batch"), dims=(2,), backend=None)
 

@@ -128,6 +128,7 @@ def test_gradients_agree_with_finite_differences_also_for_the_image() -> None:
     assert torch.autograd.gradcheck(call, (x.requires_grad_(), guide.requires_grad_(), *values))
 
 
+@pytest.mark.slow
 def test_passes_the_common_examination() -> None:
     def build(*args: Any, **kwargs: Any) -> GradientWeightedConv:
         return GradientWeightedConv(*args, mode="pairwise", **kwargs)

@@ -63,9 +63,20 @@ def run(site: Path, code: str) -> str:
     return done.stdout
 
 
-def test_it_passes_the_examination_and_is_found_by_class_path(site: Path) -> None:
+@pytest.fixture
+def unannounced(site: Path) -> Path:
+    """The same folder without an entry point."""
     (site / "shop_of_kernels-1.0.dist-info" / "entry_points.txt").write_text("")
-    run(site, BY_CLASS_PATH + EXAMINE)
+    return site
+
+
+def test_it_is_found_by_class_path(unannounced: Path) -> None:
+    run(unannounced, BY_CLASS_PATH)
+
+
+@pytest.mark.slow
+def test_it_passes_the_examination(unannounced: Path) -> None:
+    run(unannounced, EXAMINE)
 
 
 def test_it_is_found_by_its_entry_point_and_listed(site: Path) -> None:
