@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch.nn.functional as F
@@ -60,16 +61,23 @@ def same_padding(
         ((1, 2), (0,))
 
     Raises:
-        ConfigError: A kernel that would need more padding on one side than on the other.
+        ConfigError: A kernel or stride below 1 or not whole, or a kernel that would need more padding on one side
+            than on the other.
     """
+    for k, s in zip(kernel_size, stride, strict=True):
+        if not isinstance(k, Integral) or k < 1:
+            raise ConfigError(f"expected a kernel_size of 1 or more whole voxels, use 3 or 5; got {k}")
+        if not isinstance(s, Integral) or s < 1:
+            raise ConfigError(f"expected a stride of 1 or more whole voxels, use 1 or 2; got {s}")
     padding = []
     for k, s, r in zip(kernel_size, stride, dilation, strict=True):
         extent = r * (k - 1) + 1
         excess = extent - (1 if k % 2 else s)
-        if k < 1 or s < 1 or r < 1 or excess < 0 or excess % 2:
+        if r < 1 or excess < 0 or excess % 2:
             raise ConfigError(
                 f"expected an odd kernel_size, or an even one with an even difference to its stride; "
-                f"got kernel_size {k}, stride {s}, dilation {r}: it cannot be padded equally on both sides"
+                f"got kernel_size {k}, stride {s}, dilation {r}: it cannot be padded equally on both sides, "
+                "use 3 or 5"
             )
         padding.append(excess // 2)
     return tuple(padding)

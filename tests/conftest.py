@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # shapes are small: threads would only wait for each other
+
 import hypothesis
 import nibabel as nib
 import numpy as np

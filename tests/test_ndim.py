@@ -42,12 +42,23 @@ def test_even_kernels_cover_a_divisible_grid_evenly(half_stride: int, extra: int
     torch.testing.assert_close(y.flip(-1), mirrored)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (4, 1), (2, 3), (2, 4), (0, 1), (3, 0)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (4, 1), (2, 3), (2, 4)])
 def test_what_cannot_be_padded_equally_is_refused(kernel: int, stride: int) -> None:
     with pytest.raises(
         ConfigError, match=rf"got kernel_size {kernel}, stride {stride}, dilation 1: it cannot be padded"
     ):
         same_padding((kernel,), (stride,), (1,))
+
+
+@pytest.mark.parametrize("kernel", [0, -3, 2.5])
+def test_a_kernel_that_is_none_is_told_what_to_use(kernel: float) -> None:
+    with pytest.raises(ConfigError, match=rf"use 3 or 5; got {kernel}$"):
+        same_padding((kernel,), (1,), (1,))  # type: ignore[arg-type]
+
+
+def test_a_stride_that_is_none_is_told_what_to_use() -> None:
+    with pytest.raises(ConfigError, match=r"use 1 or 2; got 0$"):
+        same_padding((3,), (0,), (1,))
 
 
 @pytest.mark.parametrize("spatial_dims", [0, 1, 4, "2", None])

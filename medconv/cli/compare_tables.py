@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from medconv.cli.parser import command_parser, parse
-from medconv.errors import ConfigError
+from medconv.cli.paths import require_file, require_output_folder
+from medconv.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from medconv.metrics import CaseTable, TableDifference
+
+_NAMED = 5
+"""Cases of a table that are named where two tables share none."""
 
 _DESCRIPTION = """\
 Compare tables of the same cases: the first is the baseline, every other is compared with it.
@@ -33,12 +37,16 @@ test and of the Wilcoxon test, after Holm over all questions asked. A margin add
 def main(argv: Sequence[str]) -> int:
     """Parse, read, compare, print and write. Returns the exit code."""
     options = _parse(argv[1:])
-    from medconv.metrics import CaseTable, compare_tables
+    from medconv.metrics import compare_tables
 
-    names = _distinct([Path(path) for path in options.tables])
-    tables = {name: CaseTable.from_csv(path) for name, path in zip(names, options.tables, strict=True)}
-    tables, complaints = _same_cases(tables)
-    found = compare_tables(tables, options.scores, options.margins, options.empties)
+    paths = [_table_file(path) for path in options.tables]
+    names = _distinct(paths)
+    tables = {name: _read(path) for name, path in zip(names, paths, strict=True)}
+    if options.output:
+        require_output_folder(options.output)
+    tables, complaints = _shared_part(tables)
+    scores = _names(options.scores)
+    found = compare_tables(tables, scores, options.margins, options.empties)
     print(_format(found))
     if options.output:
         for path in _write(found, Path(options.output)):
@@ -48,16 +56,77 @@ def main(argv: Sequence[str]) -> int:
     return int(bool(complaints))
 
 
-def _same_cases(tables: Mapping[str, CaseTable]) -> tuple[dict[str, CaseTable], list[str]]:
-    """The tables cut to the cases that all have, and which cases each lost."""
-    shared = set.intersection(*(set(table.case_ids) for table in tables.values()))
+def _table_file(path: str) -> Path:
+    """The table itself, or the one in the folder that `evaluate -o` or a run wrote."""
+    return require_file(Path(path) / "table.csv" if Path(path).is_dir() else path, "table.csv or its folder")
+
+
+def _read(path: Path) -> CaseTable:
+    from medconv.metrics import CaseTable
+
+    try:
+        return CaseTable.from_csv(path)
+    except DatasetError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _shared_part(tables: Mapping[str, CaseTable]) -> tuple[dict[str, CaseTable], list[str]]:
+    """The tables cut to the cases and structures that all have, and what each lost."""
+    cases = {name: table.case_ids for name, table in tables.items()}
+    structures = {name: tuple(table.label_names.items()) for name, table in tables.items()}
+    shared_cases = _in_all(
+        cases, "cases", str, "CASE.nii and CASE.nii.gz are one name, other names must be equal"
+    )
+    shared = _in_all(
+        structures,
+        "structures (number and name)",
+        _structure,
+        "give evaluate the same --label-names and --regions for every table",
+    )
+    complaints = [*_lost(cases, shared_cases, str), *_lost(structures, shared, _structure)]
+    if any(_lost(structures, shared, _structure)):
+        complaints[-1] += "; give evaluate the same --label-names and --regions to compare them too"
+    labels = {label for label, _ in shared}
+    return {
+        name: table.of_cases(shared_cases).of_labels(labels) for name, table in tables.items()
+    }, complaints
+
+
+def _in_all(
+    found: Mapping[str, Sequence[Any]], what: str, told: Callable[[Any], str], remedy: str
+) -> set[Any]:
+    shared = set.intersection(*map(set, found.values()))
     if not shared:
-        raise ConfigError(f"expected tables of the same cases, {' and '.join(tables)} share none")
-    lost = {name: sorted(set(table.case_ids) - shared) for name, table in tables.items()}
-    complaints = [
-        f"{', '.join(cases)}: in {name}, but not in all tables" for name, cases in lost.items() if cases
+        own = "; ".join(f"{name} has {_some(values, told)}" for name, values in found.items())
+        raise ConfigError(
+            f"expected tables of the same {what}, they share none: {own}. {remedy.capitalize()}"
+        )
+    return shared
+
+
+def _lost(
+    found: Mapping[str, Sequence[Any]], shared: Collection[Any], told: Callable[[Any], str]
+) -> list[str]:
+    lost = {name: [value for value in values if value not in shared] for name, values in found.items()}
+    return [
+        f"{', '.join(map(told, values))}: in {name}, but not in all tables"
+        for name, values in lost.items()
+        if values
     ]
-    return {name: table.of_cases(shared) for name, table in tables.items()}, complaints
+
+
+def _some(values: Sequence[Any], told: Callable[[Any], str]) -> str:
+    listed = ", ".join(map(told, values[:_NAMED]))
+    return listed + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
+
+
+def _structure(pair: tuple[int, str]) -> str:
+    return f"{pair[0]} {pair[1]}"
+
+
+def _names(scores: str | Sequence[str]) -> list[str]:
+    """One name, several with commas, or a list."""
+    return [name.strip() for name in scores.split(",")] if isinstance(scores, str) else list(scores)
 
 
 def _distinct(paths: Sequence[Path]) -> list[str]:
@@ -73,7 +142,17 @@ def _format(found: Sequence[TableDifference]) -> str:
     from medconv.metrics import SCORES
     from medconv.reporting import format_table
 
-    headers = ["structure", "score", "baseline", "other", "difference [95 %]", "p", "p Wilcoxon", "cases", ""]
+    headers = [
+        "structure",
+        "score",
+        "baseline",
+        "other",
+        "difference [95 %]",
+        "p",
+        "p Wilcoxon",
+        "cases",
+        "verdict",
+    ]
     blocks = []
     for other in dict.fromkeys(entry.other for entry in found):
         rows = []
@@ -86,10 +165,17 @@ def _format(found: Sequence[TableDifference]) -> str:
             p = [_p(entry.p_permutation_holm), _p(entry.p_wilcoxon_holm)]
             cases = f"{paired.n}" + (f" (-{paired.n_omitted})" if paired.n_omitted else "")
             title = SCORES[entry.score].title
-            rows.append([entry.name, title, *means, f"{middle} [{low}, {high}]", *p, cases, entry.verdict])
+            rows.append([entry.name, title, *means, f"{middle} [{low}, {high}]", *p, cases, _verdict(entry)])
         blocks.append(f"{other} against {found[0].baseline}\n\n{format_table(rows, headers)}")
     notes = "p after Holm over all questions; cases (-n): without a value on a side and left out."
     return "\n\n".join([*blocks, notes])
+
+
+def _verdict(entry: TableDifference) -> str:
+    """The verdict, and whether a difference that was shown is nevertheless of no importance."""
+    if entry.verdict in ("better", "worse") and entry.is_within_margin:
+        return f"{entry.verdict}, but within the margin of {entry.paired.margin:g}"
+    return entry.verdict
 
 
 def _p(value: float) -> str:
@@ -117,10 +203,19 @@ def _finite(value: Any) -> Any:
 def _parse(words: Sequence[str]) -> Namespace:
     parser = command_parser("compare-tables", _DESCRIPTION)
     add = parser.add_argument
-    add("tables", nargs="+", help="table.csv of evaluate, test or validate; the first is the baseline")
+    add(
+        "tables",
+        nargs="+",
+        help="table.csv of evaluate, test or validate, or its folder; the first is the baseline",
+    )
     add("-o", "--output", type=str, default=None, help="folder for comparison.csv and comparison.json")
     add("--config", action="config", help="YAML file with these options")
-    add("--scores", type=list[str], default=["dice", "nsd", "hd95_mm"], help="what to compare")
+    add(
+        "--scores",
+        type=list[str] | str,
+        default=["dice", "nsd", "hd95_mm"],
+        help="what to compare: dice, or '[dice, hd95_mm]'",
+    )
     add("--margins", type=dict[str, float], default={}, help="largest difference of no importance, by score")
     add(
         "--empties",
@@ -128,4 +223,6 @@ def _parse(words: Sequence[str]) -> Namespace:
         default="diagonal",
         help="distance of a structure on one side only: diagonal, nan (left out) or mm",
     )
-    return parse(parser, words)
+    return parse(
+        parser, words, {"scores": "--scores '[dice, hd95_mm]'", "margins": "--margins '{dice: 0.01}'"}
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
@@ -26,7 +27,15 @@ def main(argv: Sequence[str]) -> int:
         "describe",
         "The network of a configuration: layers, parameters, multiply-adds, memory, and the symmetry it keeps.",
     )
-    parser.add_argument("config", help="a shipped configuration (medconv list configs) or a YAML file")
+    parser.add_argument(
+        "name", nargs="?", help="a shipped configuration (medconv list configs) or a YAML file; as --config"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        help="the same; repeat to merge as fit does, the last one wins",
+    )
     parser.add_argument(
         "--patch", type=list[int] | None, help="voxels, such as [64,64,64]; default: the data's"
     )
@@ -38,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_option(parser)
-    options = parse(parser, argv[1:])
+    options = parse(parser, argv[1:], {"patch": "--patch [64,64,64]", "spacing_mm": "--spacing-mm [3,1,1]"})
     facts, description = collect_facts(options)
     print(json.dumps(facts, indent=2) if options.json else "\n".join(_lines(facts, description)))
     return 0
@@ -48,19 +57,24 @@ def collect_facts(options: Namespace) -> tuple[dict[str, Any], Description]:
     """Everything that is told about the network, as plain values, and its table."""
     from medconv.models import activation_bytes, build_network, describe  # seconds: torch
 
-    config = _read(options.config)
+    names = [*([options.name] if options.name else []), *options.config]
+    if not names:
+        raise ConfigError("expected a configuration, got none: medconv describe --config unet_sym")
+    said = " and ".join(names)
+    config = reduce(_merged, map(_read, names))
     model = config.get("model", config)
     spec = dict(model.get("network", model)) if isinstance(model, Mapping) else {}
     if "class_path" not in spec:
-        raise ConfigError(
-            f"expected a network in {options.config}, as model.network or alone, with class_path"
-        )
+        raise ConfigError(f"expected a network in {said}, as model.network or alone, with class_path")
     data = config.get("data") if isinstance(config.get("data"), Mapping) else {}
     settings = dict((data or {}).get("init_args") or {})
     patch = options.patch or settings.get("patch_size")
     if not patch:
-        raise ConfigError(f"expected a patch, which {options.config} does not name; give --patch [64,64,64]")
-    batch_size = options.batch_size or settings.get("batch_size") or 1
+        raise ConfigError(f"expected a patch, which {said} does not name; give --patch [64,64,64]")
+    given = options.batch_size is not None
+    batch_size = options.batch_size if given else settings.get("batch_size") or 1
+    _require_positive("--patch" if options.patch else "patch_size", patch)
+    _require_positive("--batch-size" if given else "batch_size", [batch_size])
     if options.spacing_mm is not None:
         spec["init_args"] = {**(spec.get("init_args") or {}), "spacing_mm": options.spacing_mm}
     network = build_network(spec, allow=plugins(options))
@@ -79,6 +93,22 @@ def collect_facts(options: Namespace) -> tuple[dict[str, Any], Description]:
         "layers": [{**asdict(row), "symmetry": row.symmetry.name} for row in description.rows],
     }
     return facts, description
+
+
+def _require_positive(name: str, values: Sequence[int]) -> None:
+    if any(value < 1 for value in values):
+        raise ConfigError(f"{name}: expected 1 or more, got {', '.join(map(str, values))}")
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Both settings, the second wins; another class begins without the options of the first."""
+    if "class_path" in second and second["class_path"] != first.get("class_path"):
+        return second
+    both = dict(first)
+    for key, value in second.items():
+        own = both.get(key)
+        both[key] = _merged(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def _read(name: str) -> Mapping[str, Any]:

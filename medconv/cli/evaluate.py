@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
 from medconv.cli.parser import command_parser, parse
+from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medconv.evaluation import CaseOutcome, Matching
+    from medconv.evaluation import CaseOutcome, EveryLabel, Matching
     from medconv.metrics import CaseTable, Structures
 
 _DESCRIPTION = """\
@@ -38,9 +40,12 @@ def main(argv: Sequence[str]) -> int:
     """Parse, match, measure, write, tell. Returns the exit code."""
     options = _parse(argv[1:])
     from medconv.evaluation import declared_label_names, finish_table, match_cases, measure_pairs
+    from medconv.metrics import Structures
     from medconv.reporting import format_summary
 
     matching = match_cases(options.predictions, options.references, options.images)
+    if options.output:
+        require_output_folder(options.output)
     problems = dict(matching.problems)
     problems |= dict.fromkeys(matching.without_prediction, "no prediction of this name")
     for name in matching.without_reference:
@@ -49,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
     if matching.pairs:
         names = options.label_names or declared_label_names(matching.pairs[0].reference, matching.label_names)
         structures = _structures(options, names)
+        declared = structures.names if isinstance(structures, Structures) else None
         progress = Progress(len(matching.pairs), sys.stderr)
         measured = measure_pairs(matching.pairs, structures, options.workers)
         for outcome in progress.over(measured, name=lambda outcome: outcome.pair.case_id):
@@ -57,32 +63,32 @@ def main(argv: Sequence[str]) -> int:
     problems |= {outcome.pair.case_id: outcome.problem for outcome in outcomes if outcome.problem}
     table = None
     if any(outcome.rows for outcome in outcomes):
-        table = finish_table(outcomes, structures.names if structures else None, options.empties)
+        table = finish_table(outcomes, declared, options.empties)
         print(format_summary(table.summary()))
-        problems |= _emptiness(table)
+        emptiness = _emptiness(table)
         if options.output:
-            _write(Path(options.output), table, matching, problems)
+            _write(options, table, matching, problems, emptiness)
+        problems |= {"references": emptiness} if emptiness else {}
     _tell(outcomes, problems, matching)
     return int(bool(problems) or table is None)
 
 
-def _structures(options: Namespace, names: Mapping[int, str]) -> Structures | None:
-    """What to measure; ``None`` where neither file nor option declares labels."""
+def _structures(options: Namespace, names: Mapping[int, str]) -> Structures | EveryLabel:
+    """What to measure; every label that occurs, where neither file nor option declares any."""
+    from medconv.evaluation import EveryLabel
     from medconv.metrics import Structures, SurfaceConvention
 
     regions = dict(options.regions or {})
     convention = SurfaceConvention(options.surface, options.edge, options.directions)
+    tolerances = options.tolerances_mm
+    if options.only_regions and not regions:
+        raise ConfigError("--only-regions: expected regions, got none; give --regions '{whole: [1, 2]}'")
     if not names:
-        if convention != SurfaceConvention():
-            raise ConfigError(
-                "expected declared labels for another convention; give --label-names '{1: head}'"
-            )
-        if regions or isinstance(options.tolerances_mm, dict):
+        if regions or isinstance(tolerances, dict):
             raise ConfigError(
                 "expected declared labels for regions or tolerances by name; give --label-names '{1: head}'"
             )
-        return None
-    tolerances = options.tolerances_mm
+        return EveryLabel(tolerances, convention)
     if isinstance(tolerances, dict):
         numbers = {name: label for label, name in names.items()}
         numbers |= {name: -number for number, name in enumerate(regions, start=1)}
@@ -92,24 +98,44 @@ def _structures(options: Namespace, names: Mapping[int, str]) -> Structures | No
     return Structures(names, regions, tolerances, options.only_regions, convention)
 
 
-def _emptiness(table: CaseTable) -> dict[str, str]:
-    """A problem if no reference holds any structure: then nothing can be found, only invented."""
+def _emptiness(table: CaseTable) -> str:
+    """What is wrong if no reference holds any structure: then nothing can be found, only invented."""
     if all(row.ref_empty for row in table.rows):
         listed = ", ".join(table.case_ids[:10]) + (" …" if len(table.case_ids) > 10 else "")
-        return {"references": f"no reference holds any structure ({listed}); are these the right files?"}
-    return {}
+        return f"no reference holds any structure ({listed}); are these the right files?"
+    return ""
 
 
-def _write(folder: Path, table: CaseTable, matching: Matching, problems: Mapping[str, str]) -> None:
+def _write(
+    options: Namespace, table: CaseTable, matching: Matching, problems: Mapping[str, str], emptiness: str
+) -> None:
     from medconv.cli.table_files import write_tables
     from medconv.reporting import draw_pairs, worst_first, write_report
 
+    folder = Path(options.output)
     files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in matching.pairs}
     path = write_tables(table, folder, files)
     pairs = {pair.case_id: pair for pair in matching.pairs}
     worst = [pairs[case] for case in worst_first(table)[:_PICTURES]]
-    report = write_report(table, folder / "report.html", draw_pairs(worst, table.label_names), problems)
+    report = write_report(
+        table,
+        folder / "report.html",
+        draw_pairs(worst, table.label_names),
+        problems,
+        about=(
+            date.today().isoformat(),
+            f"predictions: {_name(options.predictions)}",
+            f"references: {_name(options.references)}",
+        ),
+        warning=emptiness,
+    )
     print(f"\ntable   {path}\nreport  {report}", flush=True)
+
+
+def _name(path: str) -> str:
+    """What a file or folder is called, without the folders above it; a dataset is called as its folder."""
+    full = Path(path).resolve()
+    return full.parent.name if full.name == "dataset.json" else full.name
 
 
 def _tell(outcomes: Sequence[CaseOutcome], problems: Mapping[str, str], matching: Matching) -> None:
@@ -157,7 +183,15 @@ def _parse(words: Sequence[str]) -> Namespace:
     )
     add("--images", type=str, default=None, help="folder of the images, for the pictures of the report")
     add("--workers", type=int, default=0, help="processes; 0: one a core where there are cases enough")
-    options = parse(parser, words)
+    options = parse(
+        parser,
+        words,
+        {
+            "label_names": "--label-names '{1: head, 2: tail}'",
+            "regions": "--regions '{whole tumour: [1, 2, 3]}'",
+            "tolerances_mm": "--tolerances-mm 2, or --tolerances-mm '{head: 1, tail: 2}'",
+        },
+    )
     if isinstance(options.empties, str) and options.empties not in ("diagonal", "inf", "nan"):
         raise ConfigError(
             f"--empties: expected diagonal, inf, nan or a number of mm, got {options.empties!r}"

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
+from medconv.cli.paths import require_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_option(parser)
     options = parse(parser, argv[1:])
+    require_file(options.checkpoint, "checkpoint")
     from medconv.inference import read_checkpoint  # seconds: torch
 
     facts = collect_facts(read_checkpoint(options.checkpoint, allow=plugins(options)))

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 
 from medconv.cli.configs import find_config
 from medconv.cli.outcome import report_outcome
+from medconv.cli.paths import require_file
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
@@ -182,7 +183,9 @@ class MedconvCLI(LightningCLI):
         if self.subcommand != "fit":
             if not settings.ckpt_path:
                 raise ConfigError(f"expected a checkpoint: medconv {self.subcommand} runs/NAME/best.ckpt")
-            return RunFolder(Path(settings.ckpt_path).parent / str(self.subcommand), None, ())
+            return RunFolder(
+                require_file(settings.ckpt_path, "checkpoint").parent / str(self.subcommand), None, ()
+            )
         run = choose_run_folder(Path(settings.runs), settings.name, settings.resume, self.plugins)
         for remark in run.remarks if is_first_process() else ():
             log.info(remark)
@@ -236,7 +239,7 @@ def _complete(command: str, options: list[str], plugins: tuple[str, ...]) -> lis
     if command == "fit":
         return [*(f"--name={_run_name(path)}" for path in configs[:1]), *words, *rest]
     if rest and not rest[0].startswith("-"):
-        path = Path(rest.pop(0))
+        path = require_file(rest.pop(0), "checkpoint")
         config = read_checkpoint(path, allow=plugins).config
         stored = yaml.safe_dump({"model": config["model"], "data": config["data"]})
         words = [f"--config={stored}", f"--ckpt_path={path}", *words]

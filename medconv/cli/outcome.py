@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from datetime import date
 from pathlib import Path
 
 from medconv.cli.table_files import write_tables
@@ -23,7 +24,13 @@ def report_outcome(
     measured = set(result.case_ids)
     pictures = [p for p in sorted((folder / "overlays").glob("*.png")) if p.stem in measured]
     drawn = {picture.stem: picture.read_bytes() for picture in pictures}
-    report = write_report(result, folder / "report.html", drawn, title=f"Segmentation report: {folder}")
+    report = write_report(
+        result,
+        folder / "report.html",
+        drawn,
+        title=f"Segmentation report: {folder}",
+        about=[date.today().isoformat()],
+    )
     lines = [
         "",
         format_summary(result.summary()),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -27,8 +28,15 @@ def command_parser(command: str, description: str) -> ArgumentParser:
     )
 
 
-def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+def parse(
+    parser: ArgumentParser, words: Sequence[str], examples: Mapping[str, str] | None = None
+) -> Namespace:
     """Parse, or say in one sentence what is wrong and which option was probably meant.
+
+    Args:
+        parser: Of ``command_parser``.
+        words: After the command.
+        examples: How an option is written, by its key; shown where its value is wrong.
 
     Raises:
         ConfigError: A word that the parser does not know, a missing or a wrong value.
@@ -36,7 +44,9 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     try:
         return parser.parse_args(list(words))
     except ArgumentError as error:
-        raise ConfigError(f"{_explain(parser, str(error))} (see {parser.prog} --help)") from error
+        raise ConfigError(
+            f"{_explain(parser, words, str(error), examples or {})} (see {parser.prog} --help)"
+        ) from error
 
 
 def add_plugin_option(parser: ArgumentParser) -> None:
@@ -50,17 +60,32 @@ def plugins(options: Namespace) -> tuple[str, ...]:
     return tuple(name.strip() for words in options.plugin for name in words.split(",") if name.strip())
 
 
-def _explain(parser: ArgumentParser, message: str) -> str:
+def _explain(parser: ArgumentParser, words: Sequence[str], message: str, examples: Mapping[str, str]) -> str:
     text = " ".join(message.split())
-    options = [f"--{name.replace('_', '-')}" for name in parser.get_defaults().keys()]  # noqa: SIM118
+    every = [name for action in parser._actions for name in action.option_strings]
+    options = [name for name in every if name.startswith("--")]
+    keys = [action.dest for action in parser._actions if action.option_strings]
+    misspelt = re.search(r"Option '([^']+)' is not accepted", text)
     unknown = re.search(r"[Uu]nrecognized arguments: (.*)", text)
     wrong_value = re.search(r'Parser key "(\w+)": (.*)', text)
     if unknown:
         word = unknown.group(1).split()[0].split("=")[0]
         return f"no option or argument {word!r}{did_you_mean(word, options)}"
+    if misspelt:
+        key = misspelt.group(1)
+        return f"{_config_file(words)}: no option {key!r}{did_you_mean(key.replace('-', '_'), keys)}"
     if wrong_value:
         expected = re.sub(r"<class '(\w+)'>", r"\1", wrong_value.group(2)).replace(
             "typing.Literal", "one of "
         )
-        return f"--{wrong_value.group(1).replace('_', '-')}: {expected.replace('Expected a ', 'expected ')}"
+        key, example = wrong_value.group(1), examples.get(wrong_value.group(1))
+        shown = f"; for example {example}" if example else ""
+        return f"--{key.replace('_', '-')}: {expected.replace('Expected a ', 'expected ')}{shown}"
     return text
+
+
+def _config_file(words: Sequence[str]) -> str:
+    """What ``--config`` named, for messages about what stands in it."""
+    named = [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    named += [after for word, after in pairwise(words) if word == "--config"]
+    return ", ".join(named) or "--config"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
+from medconv.cli.paths import require_file
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
@@ -28,6 +29,8 @@ Write a mask for every volume, on its own grid and with its header.
 def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
     options = _parse(argv[1:])
+    for checkpoint in options.checkpoint:
+        require_file(checkpoint, "checkpoint")
     from medconv.inference import Predictor, collect_inputs, plan_outputs, predict_cases  # seconds: torch
 
     predictor = Predictor.from_checkpoint(

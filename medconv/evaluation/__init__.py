@@ -5,11 +5,12 @@
 """
 
 from medconv.evaluation.labels import declared_label_names
-from medconv.evaluation.measure import CaseOutcome, finish_table, measure_pair, measure_pairs
+from medconv.evaluation.measure import CaseOutcome, EveryLabel, finish_table, measure_pair, measure_pairs
 from medconv.evaluation.pairs import Matching, Pair, match_cases
 
 __all__ = [
     "CaseOutcome",
+    "EveryLabel",
     "Matching",
     "Pair",
     "declared_label_names",

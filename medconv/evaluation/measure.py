@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from math import nan
+from dataclasses import dataclass, field, replace
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.evaluation.pairs import Pair
 from medconv.io import reader_for, require_same_grid
-from medconv.metrics import CaseRow, CaseTable, Empties, Structures
+from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
+from medconv.metrics.case import TOLERANCE_MM
 
 _CASES_A_WORKER = 8
 """A process takes a second to start; below so many cases for each it is not worth one."""
@@ -39,12 +40,41 @@ class CaseOutcome:
     remark: str = ""
 
 
-def measure_pair(pair: Pair, structures: Structures | None) -> CaseOutcome:
+@dataclass(frozen=True)
+class EveryLabel:
+    """Measure every label that either file of a case holds, named ``label_N``: what to do where none is declared.
+
+    Args:
+        tolerance_mm: Of the normalised surface Dice, for all of them.
+        convention: What counts as surface; see ``SurfaceConvention``.
+
+    Raises:
+        ConfigError: A tolerance below 0 mm, or none.
+
+    Example:
+        >>> EveryLabel(4.0).structures([1, 3]).names
+        {1: 'label_1', 3: 'label_3'}
+    """
+
+    tolerance_mm: float = TOLERANCE_MM
+    convention: SurfaceConvention = field(default_factory=SurfaceConvention)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance_mm < inf:
+            raise ConfigError(f"expected a tolerance of 0 mm or more, got {self.tolerance_mm:g}")
+
+    def structures(self, found: Sequence[int]) -> Structures:
+        """What to measure in a case with these labels; an image without any is measured by one that it lacks."""
+        names = {label: f"label_{label}" for label in found or [1]}
+        return Structures(names, tolerances_mm=self.tolerance_mm, convention=self.convention)
+
+
+def measure_pair(pair: Pair, structures: Structures | EveryLabel | None) -> CaseOutcome:
     """Read and measure one pair; whatever is wrong with it is told, not raised.
 
     Args:
         pair: Its files.
-        structures: What to measure; ``None`` measures every label that either file holds, named ``label_N``.
+        structures: What to measure; ``None`` is ``EveryLabel()``.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -58,7 +88,7 @@ def measure_pair(pair: Pair, structures: Structures | None) -> CaseOutcome:
     return CaseOutcome(pair, tuple(rows), remark="; ".join(remarks))
 
 
-def _measure(pair: Pair, structures: Structures | None) -> list[CaseRow]:
+def _measure(pair: Pair, structures: Structures | EveryLabel | None) -> list[CaseRow]:
     reference = reader_for(pair.reference).read_labels(pair.reference)
     prediction = reader_for(pair.prediction).read_labels(pair.prediction)
     require_same_grid(reference, prediction)
@@ -67,15 +97,14 @@ def _measure(pair: Pair, structures: Structures | None) -> list[CaseRow]:
     if ref.shape[-1] == 1:
         # a slice is an image of two axes: in three, every voxel of it would lie on a surface
         ref, pred, spacing_mm = ref[..., 0], pred[..., 0], spacing_mm[:2]
-    if structures is None:
-        found = sorted({int(v) for side in (ref, pred) for v in np.unique(side)} - {0})
-        # an image without any label is measured by one that it lacks
-        structures = Structures({label: f"label_{label}" for label in found or [1]})
+    structures = EveryLabel() if structures is None else structures
+    if isinstance(structures, EveryLabel):
+        structures = structures.structures(sorted({int(v) for s in (ref, pred) for v in np.unique(s)} - {0}))
     return structures.measure(pair.case_id, pred, ref, spacing_mm)
 
 
 def measure_pairs(
-    pairs: Iterable[Pair], structures: Structures | None, workers: int = 0
+    pairs: Iterable[Pair], structures: Structures | EveryLabel | None, workers: int = 0
 ) -> Iterator[CaseOutcome]:
     """Measure pair after pair and tell of each when it is done, in no fixed order.
 
@@ -105,7 +134,7 @@ def measure_pairs(
 
 
 def _in_flight(
-    pool: ProcessPoolExecutor, pairs: list[Pair], structures: Structures | None, limit: int
+    pool: ProcessPoolExecutor, pairs: list[Pair], structures: Structures | EveryLabel | None, limit: int
 ) -> Iterator[CaseOutcome]:
     waiting: dict[Future[CaseOutcome], Pair] = {}
     queue = iter(pairs)

@@ -175,11 +175,14 @@ def require_same_grid(image: OnGrid, label: OnGrid, tolerance_vox: float = GRID_
         raise GeometryError(
             f"{label.name}: expected the shape {image.shape} of {image.name}, got {label.shape}; {remedy}"
         )
+    spacings = [tuple(volume.geometry.spacing_mm) for volume in (image, label)]
     difference = grid_difference_vox(image.geometry.affine, label.geometry.affine, image.shape)
     if difference > tolerance_vox:
+        sizes = [" × ".join(f"{mm:.4g}" for mm in spacing) for spacing in spacings]
+        cause = "" if sizes[0] == sizes[1] else f"voxels are {sizes[1]} mm against {sizes[0]} mm, "
         raise GeometryError(
             f"{label.name}: expected the grid of {image.name} to within {tolerance_vox:g} voxel, but "
-            f"corners lie "
+            f"{cause}corners lie "
             f"up to {difference:.3g} voxels apart (affine {_flat(label.geometry.affine)} against "
             f"{_flat(image.geometry.affine)}); {remedy}"
         )

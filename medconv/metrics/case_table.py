@@ -103,6 +103,13 @@ class CaseTable:
         rows = [row for row in self._rows if row.case_id in wanted]
         return CaseTable(rows, self._label_names, self._empties)
 
+    def of_labels(self, labels: Collection[int]) -> CaseTable:
+        """The part of the table that speaks of these structures."""
+        wanted = set(labels)
+        rows = [row for row in self._rows if row.label in wanted]
+        names = {label: name for label, name in self._label_names.items() if label in wanted}
+        return CaseTable(rows, names, self._empties)
+
     def summary(self, empties: Empties | float | None = None) -> Summary:
         """The numbers to report.
 

@@ -58,7 +58,12 @@ class TableDifference:
         if self.p_permutation_holm < _SIGNIFICANT:
             is_higher = self.paired.mean_difference > 0
             return "better" if is_higher == SCORES[self.score].higher_is_better else "worse"
-        return "equivalent" if self.p_equivalence_holm < _SIGNIFICANT else "no difference shown"
+        return "equivalent" if self.is_within_margin else "no difference shown"
+
+    @property
+    def is_within_margin(self) -> bool:
+        """Whether equivalence within the margin is shown, at 5 % after Holm's correction, whatever the verdict."""
+        return self.p_equivalence_holm < _SIGNIFICANT
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in one level, for CSV and JSON."""
@@ -88,11 +93,9 @@ def compare_tables(
         seed: Of bootstrap and permutations.
 
     Raises:
-        ConfigError: Fewer than two tables, no score, infinite or unknown empties, or a margin of a score that is
-            not compared.
+        ConfigError: Fewer than two tables, no score, infinite or unknown empties, or a margin of another score.
         UnknownNameError: There is no such score.
-        DatasetError: The tables differ in their cases, structures or convention, or in the tolerance of a compared
-            NSD; the text names them.
+        DatasetError: The tables differ in cases, structures, convention or tolerance of NSD; the text names them.
 
     Returns:
         One entry a table, structure and score, the mean over structures first.
@@ -121,9 +124,7 @@ def compare_tables(
         raise ConfigError(f"margins for {', '.join(stray)}, but compared are {', '.join(scores)}")
     (base_name, base), *others = tables.items()
     for name, table in others:
-        _require_same(base_name, base, name, table)
-        if "nsd" in scores:
-            _require_same_tolerances(base_name, base, name, table)
+        _require_same(base_name, base, name, table, scores)
     found = [
         (name, label, score.name, compare_paired(before, after, margins.get(score.name), seed))
         for name, table in others
@@ -170,7 +171,9 @@ def _adjusted(
     )
 
 
-def _require_same(base_name: str, base: CaseTable, name: str, table: CaseTable) -> None:
+def _require_same(
+    base_name: str, base: CaseTable, name: str, table: CaseTable, scores: Collection[str]
+) -> None:
     if base.label_names != table.label_names:
         raise DatasetError(
             f"expected the same structures in both tables, {base_name} has {base.label_names}, "
@@ -186,6 +189,8 @@ def _require_same(base_name: str, base: CaseTable, name: str, table: CaseTable) 
     told = [f"not in {where}: {_listed(cases)}" for where, cases in missing if cases]
     if told:
         raise DatasetError(f"expected the same cases in both tables; {'; '.join(told)}")
+    if "nsd" in scores:
+        _require_same_tolerances(base_name, base, name, table)
 
 
 def _require_same_tolerances(base_name: str, base: CaseTable, name: str, table: CaseTable) -> None:

@@ -128,9 +128,7 @@ def read_rows(stream: TextIO) -> Iterator[CaseRow]:
     present = reader.fieldnames or ()
     missing = [c for c in _NEEDED if c not in present]
     if missing:
-        raise DatasetError(
-            _lacking(missing)
-        )
+        raise DatasetError(_lacking(missing))
     known = [c for c in COLUMNS if c in present]
     for record in reader:
         values = {name: _parse(name, record[name], reader.line_num) for name in known}

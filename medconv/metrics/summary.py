@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from math import fsum, inf, isnan, nan, sqrt
 from statistics import median
@@ -110,6 +110,7 @@ class Summary:
         empties: The policy for structures on one side only: their Dice is 0, their distance is the image's
             diagonal (``"diagonal"``), infinite (``"inf"``), left out (``"nan"``) or a number of mm.
         convention: How distances were measured.
+        nsd_tolerances_mm: Tolerance of NSD by name of structure; those without one are absent.
     """
 
     labels: tuple[LabelSummary, ...]
@@ -118,6 +119,7 @@ class Summary:
     case_first: Mapping[str, float]
     empties: Empties | float
     convention: str
+    nsd_tolerances_mm: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def class_first_mean_dice(self) -> float:
@@ -181,6 +183,7 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
         },
         empties=empties,
         convention=convention_of(ordered),
+        nsd_tolerances_mm={r.name: r.nsd_tolerance_mm for r in ordered if not isnan(r.nsd_tolerance_mm)},
     )
 
 

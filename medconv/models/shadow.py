@@ -34,7 +34,7 @@ def activation_bytes(model: SegmentationModel, input_shape: Sequence[int], batch
         batch_size: Images in a step.
 
     Raises:
-        ShapeError: ``input_shape`` has another number of axes than the network.
+        ShapeError: ``input_shape`` has another number of axes than the network, or a size is below 1.
 
     Example:
         >>> from medconv.models import UNet
@@ -46,6 +46,10 @@ def activation_bytes(model: SegmentationModel, input_shape: Sequence[int], batch
         raise ShapeError(
             f"expected input_shape with {model.spatial_dims} entries, one a spatial axis, "
             f"got {tuple(input_shape)}"
+        )
+    if batch_size < 1 or any(size < 1 for size in input_shape):
+        raise ShapeError(
+            f"expected sizes of 1 or more, got input_shape {tuple(input_shape)} and batch_size {batch_size}"
         )
     shadow = shadow_of(model).train()
     own = {t.untyped_storage()._cdata for t in [*shadow.parameters(), *shadow.buffers()]}

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typing_extensions import is_protocol
 
+from medconv.attention import Attention, SkipAttention
 from medconv.catalogue import catalogue, did_you_mean, find
 from medconv.errors import ConfigError, UnknownNameError
 
@@ -139,7 +140,10 @@ def _class_of(name: str, base: type[Any], allow: tuple[str, ...], place: str) ->
         known = {class_path_of(c): c for c in catalogue(base).values()}
         raise UnknownNameError(f"{place}: no class {name!r}{did_you_mean(name, known)}") from error
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
-        raise ConfigError(f"{place}: expected a {kind} that can be built, got {name!r}")
+        article = "an" if kind[0] in "AEIOU" else "a"
+        elsewhere = isinstance(cls, type) and issubclass(cls, SkipAttention) and base is Attention
+        remedy = "; it weighs skips: put it in skip_attention" if elsewhere else ""
+        raise ConfigError(f"{place}: expected {article} {kind} that can be built, got {name!r}{remedy}")
     return cls
 
 

@@ -106,10 +106,11 @@ class _OverGroup(ConvOp):
                 ": a depthwise convolution, with the 1×1 ones that go with it in MedNeXtBlock, would mix "
                 "orientations; take PlainBlock or ResidualBlock"
             )
+            lift = "; the channels of an image are no orientations: lift them first, with stem: LiftingConv in a UNet"
             raise ConfigError(
                 f"{type(self).__name__}: expected {name} in whole fields of {self.orientations} channels, the "
                 f"orientations of {self.group.name}, for each of {self.groups} groups; got {channels}"
-                f"{why if is_depthwise else ''}"
+                f"{why if is_depthwise else ''}{lift if name == 'in_channels' and not is_depthwise else ''}"
             )
         return channels // self.orientations
 

@@ -16,7 +16,7 @@ from medconv.reporting.overlays import draw_overlay
 
 
 def draw_pairs(pairs: Sequence[Pair], label_names: Mapping[int, str] | None = None) -> dict[str, bytes]:
-    """A PNG a case: outlines of reference and prediction on the image, in three planes.
+    """A PNG a case: outlines of reference and prediction on the image, in three planes through the largest error.
 
     Without an image, or with one that cannot be read or lies on another grid, the outlines stand on black.
 
@@ -47,7 +47,14 @@ def _draw(pair: Pair, label_names: Mapping[int, str]) -> bytes:
         image, truth, found = image[..., 0], truth[..., 0], found[..., 0]
         spacing_mm, orientation = spacing_mm[:2], None
     picture = draw_overlay(
-        image, truth, found, spacing_mm, label_names=label_names, title=pair.case_id, orientation=orientation
+        image,
+        truth,
+        found,
+        spacing_mm,
+        label_names=label_names,
+        title=pair.case_id,
+        orientation=orientation,
+        at_disagreement=True,
     )
     stream = io.BytesIO()
     picture.savefig(stream, format="png", dpi=90)

@@ -16,7 +16,7 @@ from medconv.metrics import dice
 from medconv.metrics.grid import as_label_maps, as_spacing_mm
 from medconv.reporting.figure import Picture, class_colour
 from medconv.reporting.panel import OUTLINE_STYLES, draw_image, draw_outlines, draw_scale_bar, letter_edges
-from medconv.reporting.planes import Plane, planes_of
+from medconv.reporting.planes import Plane, disagreement, planes_of
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +37,8 @@ def draw_overlay(
     label_names: Mapping[int, str] | None = None,
     title: str = "",
     orientation: str | None = None,
+    *,
+    at_disagreement: bool = False,
 ) -> Picture:
     """Draw outlines of truth (solid) and prediction (dashed) on three orthogonal slices, to physical scale.
 
@@ -52,6 +54,7 @@ def draw_overlay(
         label_names: Names for the legend; other labels are called by their number.
         title: First line of the heading, such as the case's name.
         orientation: Direction in which each axis grows, such as ``"RAS"``; letters mark the edges then.
+        at_disagreement: Cut through the largest piece in which both differ, if they do.
 
     Shape:
         - ``image``, ``truth``, ``prediction``: ``(*S)``, 2-D or 3-D, on one grid.
@@ -77,12 +80,18 @@ def draw_overlay(
     spacing = as_spacing_mm(spacing_mm, image.ndim)
     sides = _labels_on_grid(image, {"truth": truth, "prediction": prediction})
     names = _names(sides, label_names or {})
-    picture = _draw_panels(image, sides, names, spacing, orientation)
+    picture = _draw_panels(image, sides, names, spacing, orientation, at_disagreement)
     _write_heading(picture, title, _score_line(sides, names))
     _write_legend(picture, names, list(sides))
     if path is not None:
         picture.write(path)
     return picture
+
+
+def _looked_at(sides: Mapping[str, Array], at_disagreement: bool) -> list[Array]:
+    """The masks and label maps that decide about planes; the first one that holds anything does."""
+    maps = list(sides.values())
+    return [disagreement(*maps), *maps] if at_disagreement and len(maps) == 2 else maps
 
 
 def _draw_panels(
@@ -91,8 +100,9 @@ def _draw_panels(
     names: Mapping[int, str],
     spacing_mm: tuple[float, ...],
     orientation: str | None,
+    at_disagreement: bool,
 ) -> Picture:
-    planes = planes_of(*sides.values(), shape=image.shape)
+    planes = planes_of(*_looked_at(sides, at_disagreement and image.ndim == 3), shape=image.shape)
     picture, axes = _sheet(planes, image.shape, spacing_mm, legend_entries=[*sides, *names.values()])
     for plane, ax in zip(planes, axes, strict=True):
         draw_image(ax, plane, image, spacing_mm)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +52,22 @@ def planes_of(*label_maps: Array, shape: tuple[int, ...]) -> list[Plane]:
     labels = next((m for m in label_maps if m.any()), np.zeros(shape, np.uint8))
     point = [_richest_slice(labels, axis) for axis in range(3)]
     return [Plane(a, b, c, point[c]) for a, b, c in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]
+
+
+def disagreement(truth: Array, prediction: Array) -> Array:
+    """The largest piece in which two label maps differ, as a mask; empty where they agree.
+
+    Example:
+        >>> truth, prediction = np.zeros((4, 6, 8), int), np.zeros((4, 6, 8), int)
+        >>> truth[0, 0, 0], prediction[2, 3:5, 6] = 1, 1
+        >>> disagreement(truth, prediction).nonzero()[0].tolist()
+        [2, 2]
+    """
+    pieces, count = ndimage.label(truth != prediction)
+    if not count:
+        return np.zeros(truth.shape, np.uint8)
+    sizes = np.bincount(pieces.ravel())[1:]
+    return (pieces == 1 + int(sizes.argmax())).astype(np.uint8)
 
 
 def _richest_slice(labels: Array, axis: int) -> int:

@@ -15,13 +15,14 @@ import scipy
 
 from medconv import __version__
 from medconv.io.atomic import write_text
-from medconv.metrics import SCORES, CaseRow, CaseTable, Interval, Summary, score_of, table_intervals
+from medconv.metrics import SCORES, CaseRow, CaseTable, Summary, score_of, table_intervals
 from medconv.metrics.summary import case_means, in_the_mean
+from medconv.reporting.html_pieces import counted, html_table, shown_value
+from medconv.reporting.report_overview import HEADLINE, classes, overview, problems_box
 from medconv.reporting.report_style import STYLE
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
 from medconv.reporting.tables import describe_empties
 
-_HEADLINE = ("dice", "nsd", "hd95_mm")
 _SHOWN_ROWS = 3000
 
 
@@ -31,6 +32,8 @@ def write_report(
     pictures: Mapping[str, bytes] | None = None,
     problems: Mapping[str, str] | None = None,
     title: str = "Segmentation report",
+    about: Sequence[str] = (),
+    warning: str = "",
 ) -> Path:
     """Write the report of a table; the file appears whole or not at all.
 
@@ -40,6 +43,8 @@ def write_report(
         pictures: PNG by case, shown from the worst case on.
         problems: Cases that could not be measured, and why.
         title: Heading.
+        about: Where the table comes from, such as a date and the names of folders; shown below the heading.
+        warning: What makes the whole table doubtful, or nothing.
 
     Returns:
         The path.
@@ -47,7 +52,7 @@ def write_report(
     Cost:
         About a second for 200 cases, pictures not counted.
     """
-    write_text(Path(path), report_html(table, pictures or {}, problems or {}, title))
+    write_text(Path(path), report_html(table, pictures or {}, problems or {}, title, about, warning))
     return Path(path)
 
 
@@ -59,18 +64,25 @@ def worst_first(table: CaseTable) -> list[str]:
 
 
 def report_html(
-    table: CaseTable, pictures: Mapping[str, bytes], problems: Mapping[str, str], title: str
+    table: CaseTable,
+    pictures: Mapping[str, bytes],
+    problems: Mapping[str, str],
+    title: str,
+    about: Sequence[str] = (),
+    warning: str = "",
 ) -> str:
     """The report as text; see ``write_report``."""
-    summary, intervals = table.summary(), table_intervals(table, _HEADLINE)
+    summary, intervals = table.summary(), table_intervals(table, HEADLINE)
     sections = {
-        "Overview": _overview(summary, intervals) + _problems(problems) + _classes(summary, intervals),
+        "Overview": overview(summary, intervals)
+        + problems_box(problems, summary.n_cases, warning)
+        + classes(summary, intervals),
         "Spread over cases": _spreads(table),
         "Worst cases": _worst(table, pictures),
         "Size and spacing": _size_and_spacing(table),
         "Missed and invented": _missed_and_invented(table),
         "All cases": _all_cases(table),
-        "Conventions": _conventions(table, summary),
+        "Conventions": _conventions(summary),
     }
     ids = {name: name.lower().replace(" ", "-") for name in sections}
     links = "".join(f'<li><a href="#{ids[name]}">{name}</a></li>' for name in sections)
@@ -78,71 +90,29 @@ def report_html(
         f'<section aria-labelledby="{ids[name]}"><h2 id="{ids[name]}">{name}</h2>{text}</section>'
         for name, text in sections.items()
     )
-    structures = ", ".join(table.label_names.values())
+    told = [_extent(summary, problems), ", ".join(table.label_names.values()), *about]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>'
         '<a class="skip" href="#content">To the content</a>'
-        f'<header><h1>{escape(title)}</h1><p class="soft">{summary.n_cases} cases · {escape(structures)}</p>'
+        f'<header><h1>{escape(title)}</h1><p class="soft">{escape(" · ".join(told))}</p>'
         f'<nav aria-label="Sections"><ul>{links}</ul></nav></header>\n<main id="content">{body}</main>'
         f'<footer><p class="soft">medconv {__version__}</p></footer></body></html>\n'
     )
 
 
-def _overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
-    cards = [
-        _card(f"mean {SCORES[name].title}", _value(found.mean, name), f"95 %: {_limits(found, name)}")
-        for name in _HEADLINE
-        if (found := intervals.get((0, name))) and not isnan(found.mean)
-    ]
-    counted = in_the_mean(entry.label for entry in summary.labels)
-    entries = [entry for entry in summary.labels if entry.label in counted]
-    missed, invented = sum(e.n_missed for e in entries), sum(e.n_false_positive for e in entries)
-    cards.append(_card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
-    cards.append(_card("structures invented", str(invented), "not in the reference"))
-    return (
-        f'<dl class="cards">{"".join(cards)}</dl><p class="soft">Means over cases within each structure, then '
-        "over structures. Brackets: 95 % intervals, percentile bootstrap over cases. NSD: share of both surfaces "
-        "within a tolerance of each other. HD95: distance that 95 % of either surface does not exceed.</p>"
-    )
-
-
-def _card(name: str, value: str, remark: str) -> str:
-    return (
-        f'<div class="card"><dt>{name}</dt><dd class="big">{value}</dd><dd class="small">{remark}</dd></div>'
-    )
-
-
-def _problems(problems: Mapping[str, str]) -> str:
+def _extent(summary: Summary, problems: Mapping[str, str]) -> str:
     if not problems:
-        return ""
-    items = "".join(
-        f"<li><strong>{escape(k)}</strong>: {escape(v)}</li>" for k, v in sorted(problems.items())
-    )
-    return f'<div class="alert" role="note"><p class="bad">{len(problems)} not measured</p><ul>{items}</ul></div>'
-
-
-def _classes(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
-    head = ["structure", *(SCORES[name].title for name in _HEADLINE), "median Dice"]
-    head += ["cases", "missed", "invented", "in neither"]
-    rows = []
-    for entry in summary.labels:
-        cells = [
-            f"{_value(i.mean, n)} {_limits(i, n)}" for n in _HEADLINE if (i := intervals[entry.label, n])
-        ]
-        counts = (entry.n, entry.n_missed, entry.n_false_positive, entry.n_both_empty)
-        rows.append([entry.name, *cells, _value(entry.median_dice, "dice"), *map(str, counts)])
-    first = ["mean of structures", *(_value(summary.class_first[n], n) for n in _HEADLINE), *[""] * 5]
-    second = ["mean of case means", *(_value(summary.case_first[n], n) for n in _HEADLINE), *[""] * 5]
-    return _table(head, rows, "Each structure over all cases: mean and 95 % interval", foot=[first, second])
+        return counted(summary.n_cases, "case")
+    return f"{summary.n_cases} of {counted(summary.n_cases + len(problems), 'case')}"
 
 
 def _spreads(table: CaseTable) -> str:
     parts = [
         "<p>Every dot is a case; the band is the middle half, the line the median. Red: missed or invented.</p>"
     ]
-    for name in _HEADLINE:
+    for name in HEADLINE:
         groups = {
             structure: [
                 Point(
@@ -175,16 +145,18 @@ def _worst(table: CaseTable, pictures: Mapping[str, bytes]) -> str:
             f"<figcaption><strong>{escape(case)}</strong> · {escape(told)}</figcaption></figure>"
         )
     if len(parts) == 1:
-        rows = [[case, *(_value(r.dice, "dice") for r in by_case[case])] for case in worst_first(table)[:10]]
-        parts.append(_table(["case", *table.label_names.values()], rows, "Dice of the ten worst cases"))
+        rows = [
+            [case, *(shown_value(r.dice, "dice") for r in by_case[case])] for case in worst_first(table)[:10]
+        ]
+        parts.append(html_table(["case", *table.label_names.values()], rows, "Dice of the ten worst cases"))
     return "".join(parts)
 
 
 def _told(row: CaseRow, table: CaseTable) -> str:
     if row.ref_empty != row.pred_empty:
         return f"{row.name} {'missed' if row.pred_empty else 'invented'}"
-    hd95 = _value(score_of(row, "hd95_mm", table.empties), "hd95_mm")
-    return f"{row.name} Dice {_value(row.dice, 'dice')}" + (f", HD95 {hd95} mm" if hd95 != "–" else "")
+    hd95 = shown_value(score_of(row, "hd95_mm", table.empties), "hd95_mm")
+    return f"{row.name} Dice {shown_value(row.dice, 'dice')}" + (f", HD95 {hd95} mm" if hd95 != "–" else "")
 
 
 def _size_and_spacing(table: CaseTable) -> str:
@@ -215,24 +187,25 @@ def _missed_and_invented(table: CaseTable) -> str:
     ]
     if not rows:
         return "<p>None: every structure of a reference was found, and no other was predicted.</p>"
-    return _table(["case", "structure", "what", "ml"], rows, "Structures on one side only", text_columns=3)
+    return html_table(
+        ["case", "structure", "what", "ml"], rows, "Structures on one side only", text_columns=3
+    )
 
 
 def _all_cases(table: CaseTable) -> str:
     names = ("dice", "nsd", "hd95_mm", "assd_mm", "volume_difference_ml")
     rows = [
-        [row.case_id, row.name, *(_value(score_of(row, n, table.empties), n) for n in names)]
+        [row.case_id, row.name, *(shown_value(score_of(row, n, table.empties), n) for n in names)]
         for row in table.rows[:_SHOWN_ROWS]
     ]
     more = f"<p>The first {_SHOWN_ROWS} rows; table.csv has all.</p>" if len(table) > _SHOWN_ROWS else ""
     head = ["case", "structure", *(SCORES[name].title for name in names)]
-    inside = _table(head, rows, "Every case and structure", text_columns=2)
-    return f"<details><summary>Show {len(rows)} rows</summary>{inside}{more}</details>"
+    inside = html_table(head, rows, "Every case and structure", text_columns=2)
+    return f"<details><summary>Show {counted(len(rows), 'row')}</summary>{inside}{more}</details>"
 
 
-def _conventions(table: CaseTable, summary: Summary) -> str:
-    tolerances = {row.name: row.nsd_tolerance_mm for row in table.rows if not isnan(row.nsd_tolerance_mm)}
-    told = ", ".join(f"{name} {mm:g} mm" for name, mm in tolerances.items()) or "none"
+def _conventions(summary: Summary) -> str:
+    told = ", ".join(f"{name} {mm:g} mm" for name, mm in summary.nsd_tolerances_mm.items()) or "none"
     lines = {
         "Surfaces": summary.convention,
         "Units": "distances in mm from each case's own spacing, measured on the reference's grid",
@@ -246,40 +219,3 @@ def _conventions(table: CaseTable, summary: Summary) -> str:
         f'<tr><th scope="row">{k}</th><td class="text wrap">{escape(v)}</td></tr>' for k, v in lines.items()
     )
     return f'<div class="scroll"><table><caption>How the numbers were made</caption><tbody>{rows}</tbody></table></div>'
-
-
-def _table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    caption: str,
-    foot: Sequence[Sequence[str]] = (),
-    text_columns: int = 1,
-) -> str:
-    def line(cells: Sequence[str]) -> str:
-        first = f'<th scope="row">{escape(cells[0])}</th>'
-        rest = (
-            f'<td class="text">{escape(c)}</td>' if n < text_columns else f"<td>{escape(c)}</td>"
-            for n, c in enumerate(cells[1:], start=1)
-        )
-        return f"<tr>{first}{''.join(rest)}</tr>"
-
-    titles = "".join(
-        f'<th scope="col" class="text">{escape(t)}</th>'
-        if n < text_columns
-        else f'<th scope="col">{escape(t)}</th>'
-        for n, t in enumerate(head)
-    )
-    tail = f"<tfoot>{''.join(map(line, foot))}</tfoot>" if foot else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{titles}</tr></thead>"
-        f"<tbody>{''.join(map(line, rows))}</tbody>{tail}</table></div>"
-    )
-
-
-def _value(value: float, name: str) -> str:
-    return "–" if isnan(value) else f"{value:.{min(SCORES[name].digits, 3)}f}"
-
-
-def _limits(found: Interval, name: str) -> str:
-    return "" if isnan(found.low) else f"[{_value(found.low, name)}, {_value(found.high, name)}]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -26,6 +26,18 @@ def describe_empties(empties: Empties | float) -> str:
     if isinstance(empties, str):
         return _EMPTIES[empties]
     return f"Dice 0 and {empties:g} mm as distance"
+
+
+def describe_tolerances(tolerances_mm: Mapping[str, float]) -> str:
+    """The tolerances of NSD in words; nothing where there is none.
+
+    Example:
+        >>> describe_tolerances({"head": 1.0, "tail": 1.0}), describe_tolerances({"head": 1.0, "tail": 2.0})
+        ('1 mm', '1 mm (head), 2 mm (tail)')
+    """
+    if len(set(tolerances_mm.values())) == 1:
+        return f"{next(iter(tolerances_mm.values())):g} mm"
+    return ", ".join(f"{mm:g} mm ({name})" for name, mm in tolerances_mm.items())
 
 
 def format_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
@@ -101,9 +113,11 @@ def _label_row(label: LabelSummary) -> list[str]:
 
 
 def _conventions(summary: Summary) -> list[str]:
+    tolerances = describe_tolerances(summary.nsd_tolerances_mm)
     return [
         "Means over cases; the last line is the mean over classes. A structure on one side only (missed or",
         f"false positive) counts with {describe_empties(summary.empties)}; one in neither is left out.",
+        *([f"NSD: share of both surfaces within {tolerances} of each other."] if tolerances else []),
         f"Distances: {summary.convention}.",
     ]
 

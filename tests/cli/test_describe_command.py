@@ -49,6 +49,23 @@ def test_json_has_the_figures_of_the_python_functions(
     assert (facts["symmetry"], facts["broken_by"]) == ("D4", None)
 
 
+def test_configurations_are_named_and_merged_as_for_fit(
+    network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "more.yaml"
+    other.write_text("init_args: {channels: [4, 8, 16]}\n")
+    seen = []
+    for words in (
+        ["--config", network],
+        [f"--config={network}"],
+        [network],
+        [network, "--config", str(other)],
+    ):
+        assert main(["describe", *words, "--patch", "[32,32]", "--json"]) == 0
+        seen.append(json.loads(capsys.readouterr().out)["parameters"])
+    assert seen[0] == seen[1] == seen[2] < seen[3]
+
+
 def test_the_voxel_size_decides_the_verdict(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["describe", network, "--patch", "[32,32]", "--spacing-mm", "[3,1]", "--json"]
     assert main(words) == 0
@@ -66,6 +83,10 @@ def test_the_voxel_size_decides_the_verdict(network: str, capsys: pytest.Capture
         (["gpu"], "expected a network in gpu, as model.network or alone, with class_path"),
         (["NETWORK"], "which NETWORK does not name; give --patch [64,64,64]"),
         (["NETWORK", "--patch", "[32,32,32]"], "expected input_shape with 2 entries"),
+        (["NETWORK", "--patch", "[32,32]", "--batch-size", "-1"], "--batch-size: expected 1 or more, got -1"),
+        (["NETWORK", "--patch", "[32,32]", "--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
+        ([], "expected a configuration, got none: medconv describe --config unet_sym"),
+        (["NETWORK", "--name", "x"], "no option or argument '--name' ("),
         (["NETWORK", "--pach", "[32,32]"], "no option or argument '--pach'; did you mean '--patch'"),
     ],
 )
@@ -83,3 +104,12 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path, capsys: pytest.Captur
         path.write_text(text)
         assert main(["describe", str(path)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_network_over_a_group_without_lifting_is_told_how(
+    network: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(network)
+    path.write_text(path.read_text().replace("SymmetricConv", "GroupConv"))
+    assert main(["describe", network, "--patch", "[32,32]"]) == 2
+    assert "lift them first, with stem: LiftingConv in a UNet" in capsys.readouterr().err

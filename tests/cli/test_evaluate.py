@@ -182,6 +182,11 @@ def test_one_and_several_processes_measure_the_same(folders: tuple[Path, Path], 
         (["{pred}", "{ref}", "--regions", "{{a: [1]}}"], "expected declared labels for regions"),
         (["{pred}", "{ref}", "--label-names", "{{1: a}}", "--regions", "{{b: [3]}}"], "region 'b'"),
         (["{pred}", "{ref}", "--workers", "-1"], "expected 0 or more workers"),
+        (["{pred}", "{ref}", "--tolerances-mm", "-4"], "expected a tolerance of 0 mm or more, got -4"),
+        (["{pred}", "{ref}", "--only-regions"], "--only-regions: expected regions, got none; give --regions"),
+        (["{pred}", "{ref}", "--label-names", "head"], "for example --label-names '{{1: head, 2: tail}}'"),
+        (["{pred}", "{ref}", "-o", "{pred}/case_0.nii.gz"], "-o: expected a folder"),
+        (["{pred}", "{ref}", "-o", "{pred}/case_0.nii.gz/x"], "-o: cannot write into"),
         (["{pred}", "{ref}", "--toleranse", "1"], "no option or argument '--toleranse'"),
     ],
 )
@@ -195,7 +200,40 @@ def test_wrong_arguments_end_with_2(
     (tmp_path / "empty").mkdir()
     pred, ref = folders
     assert evaluate(*(w.format(pred=pred, ref=ref, empty=tmp_path / "empty") for w in words)) == 2
-    assert message in capsys.readouterr().err
+    assert message.replace("{{", "{").replace("}}", "}") in capsys.readouterr().err
+
+
+def test_labels_without_names_have_the_tolerance_that_is_given(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-o", tmp_path / "out", "--tolerances-mm", "4", "--surface", "surfel"]
+    assert evaluate(*folders, *words) == 0
+    table = CaseTable.from_csv(tmp_path / "out/table.csv")
+    assert {row.nsd_tolerance_mm for row in table.rows} == {4.0}
+    assert table.convention.startswith("surface: surface elements")
+    assert "NSD: share of both surfaces within 4 mm of each other" in capsys.readouterr().out
+
+
+def test_a_misspelt_key_of_a_file_is_told_with_the_file(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("tolerance_mm: 2\n")
+    assert evaluate(*folders, "--config", config) == 2
+    assert "mine.yaml: no option 'tolerance_mm'; did you mean 'tolerances_mm'?" in capsys.readouterr().err
+
+
+def test_the_report_says_where_it_comes_from(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in folders[1].iterdir():
+        save_nifti(path, np.zeros(nib.load(path).shape, np.uint8), AFFINE)
+    (folders[0] / "case_0.nii.gz").unlink()
+    assert evaluate(*folders, "-o", tmp_path / "out") == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert "predictions: pred · references: ref" in page
+    assert str(tmp_path) not in page
+    assert "2 of 3 cases · " in page
+    assert "1 of 3 cases not measured" in page
+    assert "No reference holds any structure" in page
 
 
 @pytest.mark.slow

@@ -70,6 +70,7 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     facts = {"metrics": {"hd95_mm": [float("nan"), float("inf"), 1.5], "n": 3, "ok": True}}
     monkeypatch.setattr("medconv.cli.info.collect_facts", lambda _: facts)
     monkeypatch.setattr("medconv.inference.read_checkpoint", lambda *_, **__: None)
+    monkeypatch.setattr("medconv.cli.info.require_file", lambda *_: None)
     assert main(["info", "any.ckpt", "--json"]) == 0
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
         "metrics": {"hd95_mm": [None, None, 1.5], "n": 3, "ok": True}
@@ -77,11 +78,9 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", str(tmp_path / "absent.ckpt")]) == 1
+    assert main(["info", str(tmp_path / "absent.ckpt")]) == 2
     err = capsys.readouterr().err
-    assert err == (
-        f"medconv info: {tmp_path}/absent.ckpt: expected a checkpoint file, got nothing; check the path\n"
-    )
+    assert err == (f"medconv info: no file {tmp_path}/absent.ckpt; expected a checkpoint\n")
 
 
 def test_operators_are_counted_by_stage() -> None:
@@ -121,3 +120,16 @@ def test_a_plug_in_must_be_named(
     assert "my_plugin" not in sys.modules
     assert main(["info", str(tmp_path / "p.ckpt"), "--plugin", "my_plugin"]) == 1
     assert "expected weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["predict", "-i", "a", "-o", "b"], ["test"], ["validate"], ["info"]])
+def test_every_command_says_that_there_is_no_such_checkpoint(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = words
+    assert main([command, str(tmp_path / "absent.ckpt"), *rest]) == 2
+    assert (
+        f"medconv {command}: no file {tmp_path}/absent.ckpt; expected a checkpoint" in capsys.readouterr().err
+    )
+    assert main([command, str(tmp_path), *rest]) == 2
+    assert "is a folder; name the file in it" in capsys.readouterr().err

@@ -33,6 +33,7 @@ def test_values_are_typed(parser: ArgumentParser) -> None:
         (["soup", "--tile-bach=2"], r"'--tile-bach'; did you mean '--tile-batch'\?"),
         (["soup", "--tile_batch", "2"], r"'--tile_batch'; did you mean '--tile-batch'\?"),
         (["soup", "--tile", "2"], "no option or argument '--tile'"),
+        (["soup", "--dish", "salad"], r"no option or argument '--dish' \("),
         (["soup", "salad"], r"no option or argument 'salad' \("),
         (["soup", "--tile-batch", "x"], "--tile-batch: expected int. Got value: x"),
         (["soup", "--heat", "mild"], r"--heat: expected one of \['low', 'high'\]. Got value: mild"),

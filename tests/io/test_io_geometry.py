@@ -196,6 +196,11 @@ def test_grids_further_apart_are_refused_with_the_distance():
         require_same_grid(volume(affine), volume(far))
 
 
+def test_voxels_of_another_size_are_told_with_both_sizes():
+    with pytest.raises(GeometryError, match=r"voxels are 2 × 2 × 3 mm against 1 × 1 × 1 mm, corners lie"):
+        require_same_grid(volume(np.eye(4)), volume(np.diag([2.0, 2, 3, 1])))
+
+
 def test_a_tiny_turn_counts_by_its_effect_at_the_far_corner():
     near, far = oblique("RAS", degrees=(0, 0, 0)), oblique("RAS", degrees=(0, 0, 0.5))
     require_same_grid(volume(near, (2, 2, 2)), volume(far, (2, 2, 2)))

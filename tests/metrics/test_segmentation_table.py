@@ -256,5 +256,7 @@ def test_other_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"empty\.csv: expected at least one row"):
         CaseTable.from_csv(path)
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(DatasetError, match=r"empty\.csv: expected a table with the columns case_id"):
+    with pytest.raises(
+        DatasetError, match=r"empty\.csv: expected a table.csv of medconv, with the columns case_id"
+    ):
         CaseTable.from_csv(path)

@@ -174,6 +174,11 @@ def test_what_the_network_sets_itself_cannot_be_configured(option: str) -> None:
             spec(conv="medconv.blocks.PlainBlock"),
             "expected a ConvOp that can be built, got 'medconv.blocks.Pl",
         ),
+        (
+            spec(attention="medconv.attention.AttentionGate"),
+            "expected an Attention that can be built, got 'medconv.attention.AttentionGate'; it weighs skips: "
+            "put it in skip_attention",
+        ),
         (spec(conv="medconv.ops.ConvOp"), "expected a ConvOp that can be built, got 'medconv.ops.ConvOp'"),
         (spec() | {"dict_kwargs": {}}, r"expected only class_path and init_args, got \['dict_kwargs'\] too"),
         ({"class_path": "UNet", "init_args": [1]}, r"network.init_args: expected options by name, got \[1\]"),

@@ -177,3 +177,14 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
     for orientation in ("RA", "RAX"):
         with pytest.raises(GeometryError, match="expected an orientation of 3 letters like RAS, got 'RA"):
             draw_overlay(image, labels, labels, 1, orientation=orientation)
+
+
+def test_planes_go_through_the_largest_error_if_it_is_asked_for() -> None:
+    image, labels = volume()
+    found = labels.copy()
+    found[17:19, 13:15, 9:11] = 1
+    pictures = [draw_overlay(image, labels, found, 1, at_disagreement=at) for at in (False, True)]
+    shown = [picture.axes[0].images[0].get_array() for picture in pictures]
+    assert not np.array_equal(*shown)
+    same = [draw_overlay(image, labels, labels, 1, at_disagreement=at) for at in (False, True)]
+    np.testing.assert_array_equal(*(picture.axes[0].images[0].get_array() for picture in same))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medconv.reporting.planes import Plane, planes_of
+from medconv.reporting.planes import Plane, disagreement, planes_of
 
 
 def points(*label_maps: np.ndarray) -> list[int]:  # type: ignore[type-arg]
@@ -30,6 +30,16 @@ def test_the_first_map_with_a_structure_decides_and_nothing_means_the_middle() -
     assert points(nothing) == [2, 4, 5]
     assert points(nothing, one) == [1, 2, 3]
     assert points(one, np.ones_like(one)) == [1, 2, 3]
+
+
+def test_the_largest_disagreement_is_one_piece() -> None:
+    truth, prediction = np.zeros((20, 20, 20), int), np.zeros((20, 20, 20), int)
+    truth[2:10, 2:10, 2:10] = prediction[2:10, 2:10, 2:10] = 1
+    prediction[2, 2:5, 2] = 0
+    prediction[15:18, 16, 12:15] = 2
+    piece = disagreement(truth, prediction)
+    assert points(piece, truth) == [16, 16, 13]
+    assert not disagreement(truth, truth).any()
 
 
 def test_a_cut_has_rows_up_and_columns_across() -> None:

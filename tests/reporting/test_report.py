@@ -102,8 +102,27 @@ def test_the_numbers_are_those_of_the_table(tmp_path: Path) -> None:
     assert listed == [("case_01", "missed"), ("case_02", "invented")]
     assert "diagonal as distance" in text
     assert "image edge counted" in text
-    assert "1 not measured" in page(tmp_path, problems={"x": "y"})
+    assert "1 of 13 cases not measured" in page(tmp_path, problems={"x": "y"})
     assert "not measured" not in text
+
+
+def test_what_was_not_measured_is_folded_up_by_reason(tmp_path: Path) -> None:
+    problems = dict.fromkeys(("x", "y", "z"), "no prediction of this name") | {"q": "damaged"}
+    text = page(tmp_path, problems=problems, about=["2026-01-01", "predictions: <a>"], warning="all empty")
+    assert "12 of 16 cases · head" in text
+    assert "2026-01-01 · predictions: &lt;a&gt;" in text
+    assert "<details><summary>no prediction of this name: 3 cases</summary><p>x, y, z</p></details>" in text
+    assert "a reason of its own: 1 case</summary>" in text
+    assert '<p class="bad">All empty</p>' in text
+
+
+def test_one_case_is_no_plural_and_has_no_interval(tmp_path: Path) -> None:
+    text = write_report(CaseTable([replace(ROW, nsd_tolerance_mm=2.0)]), tmp_path / "r.html").read_text()
+    assert '<p class="soft">1 case · head</p>' in text
+    assert "Show 1 row<" in text
+    assert "95 % interval" not in text
+    assert "95 %:" not in text
+    assert "share of both surfaces within 2 mm of each other" in text
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:

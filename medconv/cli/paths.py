@@ -1,0 +1,50 @@
+"""Files and folders that a command is given: refused before any work is done."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from medconv.errors import ConfigError
+
+
+def require_file(path: str | Path, what: str) -> Path:
+    """The path, if there is such a file.
+
+    Args:
+        path: As the user typed it.
+        what: What it should be, such as ``"checkpoint"``.
+
+    Raises:
+        ConfigError: There is nothing, or a folder.
+
+    Example:
+        >>> require_file("nowhere.ckpt", "checkpoint")
+        Traceback (most recent call last):
+        medconv.errors.ConfigError: no file nowhere.ckpt; expected a checkpoint, relative paths start at ...
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise ConfigError(f"expected a {what}, {path} is a folder; name the file in it")
+    if not file.exists():
+        start = "" if file.is_absolute() else f", relative paths start at {Path.cwd()}"
+        raise ConfigError(f"no file {path}; expected a {what}{start}")
+    return file
+
+
+def require_output_folder(path: str | Path) -> Path:
+    """The folder to write into, made if it is absent; whether it can be written is tried.
+
+    Raises:
+        ConfigError: There is a file of this name, or nothing can be written there.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o: expected a folder, {path} is a file; name another")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"-o: cannot write into {path} ({error.strerror}); name another folder") from error
+    return folder

@@ -1,0 +1,68 @@
+"""The pieces of a report: tables, numbers and intervals as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from math import isnan
+
+from medconv.metrics import SCORES, Interval
+
+
+def html_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str,
+    foot: Sequence[Sequence[str]] = (),
+    text_columns: int = 1,
+) -> str:
+    """A table with a caption, that scrolls by itself where the page is narrow.
+
+    Args:
+        head: Titles of the columns.
+        rows: Text, escaped here.
+        caption: What the table shows.
+        foot: Rows below, such as means.
+        text_columns: So many columns from the left hold text, the others numbers.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        first = f'<th scope="row">{escape(cells[0])}</th>'
+        rest = (
+            f'<td class="text">{escape(c)}</td>' if n < text_columns else f"<td>{escape(c)}</td>"
+            for n, c in enumerate(cells[1:], start=1)
+        )
+        return f"<tr>{first}{''.join(rest)}</tr>"
+
+    titles = "".join(
+        f'<th scope="col" class="text">{escape(t)}</th>'
+        if n < text_columns
+        else f'<th scope="col">{escape(t)}</th>'
+        for n, t in enumerate(head)
+    )
+    tail = f"<tfoot>{''.join(map(line, foot))}</tfoot>" if foot else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{titles}</tr></thead>"
+        f"<tbody>{''.join(map(line, rows))}</tbody>{tail}</table></div>"
+    )
+
+
+def shown_value(value: float, name: str) -> str:
+    """A score with the digits it deserves; a dash where there is none."""
+    return "–" if isnan(value) else f"{value:.{min(SCORES[name].digits, 3)}f}"
+
+
+def shown_limits(found: Interval, name: str) -> str:
+    """The interval in brackets; nothing where there is none."""
+    return "" if isnan(found.low) else f"[{shown_value(found.low, name)}, {shown_value(found.high, name)}]"
+
+
+def counted(number: int, what: str) -> str:
+    """A number and its word, in the singular for one.
+
+    Example:
+        >>> counted(1, "case"), counted(12, "case")
+        ('1 case', '12 cases')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

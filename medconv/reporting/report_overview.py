@@ -1,0 +1,102 @@
+"""The head of a report: the figures that matter, what was not measured, each structure in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from math import isnan
+
+from medconv.metrics import SCORES, Interval, Summary
+from medconv.metrics.summary import in_the_mean
+from medconv.reporting.html_pieces import counted, html_table, shown_limits, shown_value
+from medconv.reporting.tables import describe_tolerances
+
+HEADLINE = ("dice", "nsd", "hd95_mm")
+"""The scores that a report opens with."""
+
+
+def overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
+    """The figures that matter, each on a card, and what they are."""
+    cards = [
+        _card(f"mean {SCORES[name].title}", shown_value(found.mean, name), _interval(found, name))
+        for name in HEADLINE
+        if (found := intervals.get((0, name))) and not isnan(found.mean)
+    ]
+    counted = in_the_mean(entry.label for entry in summary.labels)
+    entries = [entry for entry in summary.labels if entry.label in counted]
+    missed, invented = sum(e.n_missed for e in entries), sum(e.n_false_positive for e in entries)
+    cards.append(_card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
+    cards.append(_card("structures invented", str(invented), "not in the reference"))
+    tolerances = describe_tolerances(summary.nsd_tolerances_mm)
+    within = f"within {tolerances}" if tolerances else "within a tolerance"
+    brackets = (
+        "Brackets: 95 % intervals, percentile bootstrap over cases. " if _has_intervals(intervals) else ""
+    )
+    return (
+        f'<dl class="cards">{"".join(cards)}</dl><p class="soft">Means over cases within each structure, then '
+        f"over structures. {brackets}NSD: share of both surfaces {escape(within)} of each other. "
+        "HD95: distance that 95 % of either surface does not exceed.</p>"
+    )
+
+
+def _has_intervals(intervals: Mapping[tuple[int, str], Interval]) -> bool:
+    return any(not isnan(found.low) for found in intervals.values())
+
+
+def _interval(found: Interval, name: str) -> str:
+    limits = shown_limits(found, name)
+    return f"95 %: {limits}" if limits else ""
+
+
+def _card(name: str, value: str, remark: str) -> str:
+    below = f'<dd class="small">{remark}</dd>' if remark else ""
+    return f'<div class="card"><dt>{name}</dt><dd class="big">{value}</dd>{below}</div>'
+
+
+def problems_box(problems: Mapping[str, str], n_cases: int, warning: str = "") -> str:
+    """What was not measured, grouped by reason and folded up, and what makes the whole table doubtful.
+
+    Args:
+        problems: Cases that could not be measured, and why.
+        n_cases: Cases that were.
+        warning: What is wrong with all of them, or nothing.
+    """
+    parts = [f'<p class="bad">{escape(warning[:1].upper() + warning[1:])}</p>'] if warning else []
+    if problems:
+        total = n_cases + len(problems)
+        parts.append(f'<p class="bad">{len(problems)} of {counted(total, "case")} not measured</p>')
+        by_reason: dict[str, list[str]] = {}
+        for case, reason in sorted(problems.items()):
+            by_reason.setdefault(reason, []).append(case)
+        own = {cases[0]: reason for reason, cases in by_reason.items() if len(cases) == 1}
+        for reason, cases in by_reason.items():
+            if len(cases) > 1:
+                listed = f"<p>{escape(', '.join(cases))}</p>"
+                parts.append(_folded(f"{reason}: {counted(len(cases), 'case')}", listed))
+        if own:
+            items = "".join(f"<li><strong>{escape(k)}</strong>: {escape(v)}</li>" for k, v in own.items())
+            parts.append(_folded(f"a reason of its own: {counted(len(own), 'case')}", f"<ul>{items}</ul>"))
+    return f'<div class="alert" role="note">{"".join(parts)}</div>' if parts else ""
+
+
+def _folded(summary: str, inside: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{inside}</details>"
+
+
+def classes(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
+    """A line a structure, and both means over structures."""
+    head = ["structure", *(SCORES[name].title for name in HEADLINE), "median Dice"]
+    head += ["cases", "missed", "invented", "in neither"]
+    rows = []
+    for entry in summary.labels:
+        cells = [
+            f"{shown_value(i.mean, n)} {shown_limits(i, n)}"
+            for n in HEADLINE
+            if (i := intervals[entry.label, n])
+        ]
+        counts = (entry.n, entry.n_missed, entry.n_false_positive, entry.n_both_empty)
+        rows.append([entry.name, *cells, shown_value(entry.median_dice, "dice"), *map(str, counts)])
+    first = ["mean of structures", *(shown_value(summary.class_first[n], n) for n in HEADLINE), *[""] * 5]
+    second = ["mean of case means", *(shown_value(summary.case_first[n], n) for n in HEADLINE), *[""] * 5]
+    told = "mean and 95 % interval" if _has_intervals(intervals) else "mean"
+    return html_table(head, rows, f"Each structure over all cases: {told}", foot=[first, second])
