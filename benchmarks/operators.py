@@ -1,14 +1,14 @@
 """What every operator and every attention layer costs beside the plain convolution, forwards and with its gradient.
 
-    python benchmarks/operators.py                    # on a GPU: six minutes
+    python benchmarks/operators.py                    # on a GPU: nine minutes
     python benchmarks/operators.py --device cpu       # small shapes: does everything run?
 
 Operators are those of the catalogue, in 3-D with kernel 3 (or the smallest that they take), as many channels in as
 out. An attention layer is measured behind a unit of convolution, norm and nonlinearity, beside that unit without it;
 the gate of a skip takes the unit's output for the decoder's map. All under bfloat16 autocast. Each is tried contiguous
-and channels-last, eager, and (at the first shape) compiled, as is plain; the best of the one is divided by the best of
-the other. They take turns, the cache is emptied in between, and medians are taken over the rounds. Compilation and
-tuning happen before the clock starts.
+and channels-last; eager, recorded as a CUDA graph (as `fit` trains on a GPU), and at the first shape compiled and
+recorded; as is plain: the best of the one is divided by the best of the other. They take turns, the cache is emptied in
+between, and medians are taken over the rounds. Compilation, tuning and recording happen before the clock starts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -35,13 +35,14 @@ from torch import Tensor, nn
 from medconv.attention import SkipAttention, attention_catalogue, skip_attention_catalogue
 from medconv.blocks import ConvUnit
 from medconv.errors import ConfigError, ShapeError
+from medconv.kernels import to_channels_last, to_contiguous
 from medconv.ops import ConvOp, GradientWeightedConv, StandardConv, conv_catalogue
 
 GPU_SHAPES = ((32, 64), (64, 32), (128, 16), (256, 8), (320, 4))
 CPU_SHAPES = ((16, 10), (32, 5))
 """Channels and edge of the cube at each stage; batch 2."""
 BATCH, FLUSH_BYTES = 2, 256 * 2**20
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last_3d}
+LAYOUTS = {"contiguous": to_contiguous, "channels-last": to_channels_last}
 KERNELS = (3, 5, 7)
 COMPILE_SHARE = 0.7
 """Of the time, until which compilations start; the rest is for the other shapes."""
@@ -103,7 +104,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--budget-s", type=float, default=330, help="nothing new starts after this time")
+    parser.add_argument("--budget-s", type=float, default=520, help="nothing new starts after this time")
     parser.add_argument("--rounds", type=int, default=None, help="default 30 on a GPU, 3 on a CPU")
     parser.add_argument("--only", nargs="+", help="names of layers")
     parser.add_argument("--no-compile", action="store_true")
@@ -122,7 +123,7 @@ class Bench:
         self.start = time.monotonic()
         self.flush = torch.empty(FLUSH_BYTES if self.is_gpu else 1, dtype=torch.uint8, device=self.device)
         self.plain: dict[tuple[str, int, str, str], Callable[[], None]] = {}
-        self.candidates: tuple[str, ...] = ("eager",)
+        self.plain_ways = self.ways = ("eager", "recorded") if self.is_gpu else ("eager",)
         self.rows: list[Row] = []
 
     def run(self) -> list[Row]:
@@ -135,7 +136,7 @@ class Bench:
         return self.rows
 
     def measure_shape(self, channels: int, size: int) -> None:
-        self.candidates = ("eager",)
+        self.plain_ways = self.ways
         for kind, name, build in layers(channels):
             if self.args.only is None or name in self.args.only or name == "StandardConv":
                 row = Row(name, kind, channels, size)
@@ -151,18 +152,19 @@ class Bench:
         return time.monotonic() - self.start
 
     def measure_eager(self, row: Row, build: Callable[[int], nn.Module]) -> None:
-        for label in FORMATS:
+        for label in LAYOUTS:
             try:
                 layer, row.kernel = smallest(build)
                 row.parameters = sum(p.numel() for p in layer.parameters())
-                self.compare(row, layer, f"{label}, eager", label, ("forward", "step"))
+                for way in self.ways:
+                    self.compare(row, layer, f"{label}, {way}", label, ("forward", "step"))
                 row.peak_mib = self.peak(layer, row, label)
             except Exception as error:
-                self.fail(row, f"{label}, eager", error)
+                self.fail(row, label, error)
 
     def compile_all(self, channels: int, size: int) -> None:
         """Compiled variants of the first shape: gradients first, in the memory format that was the better."""
-        self.candidates = ("eager", "compiled")
+        self.plain_ways = (*self.ways, "compiled")
         rows = [r for r in self.rows if (r.channels, r.size) == (channels, size)]
         rows.sort(key=lambda r: FIRST.index(r.layer) if r.layer in FIRST else len(FIRST))
         builders = {name: build for _, name, build in layers(channels)}
@@ -186,7 +188,7 @@ class Bench:
     def compare(self, row: Row, layer: nn.Module, variant: str, label: str, whats: tuple[str, ...]) -> None:
         """Times of ``layer`` and of the best plain layer, taking turns."""
         for what in whats:
-            call = self.call(layer, row, label, what)
+            call = self.call(layer, row, label, what, variant.split(", ")[1])
             times: list[float] = []
             plain: list[float] = []
             base = self.best_plain(row, what)
@@ -211,20 +213,22 @@ class Bench:
         key = (row.kind, row.size, what, str(row.channels))
         if key not in self.plain:
             calls = {}
-            for label, how in product(FORMATS, self.candidates):
+            for label, way in product(LAYOUTS, self.plain_ways):
                 layer = plain_layer(row.kind, row.channels)
-                layer = torch.compile(layer, dynamic=False) if how == "compiled" else layer
-                calls[label, how] = self.call(layer, row, label, what)
+                layer = torch.compile(layer, dynamic=False) if way == "compiled" else layer
+                calls[label, way] = self.call(layer, row, label, what, way)
             times = {variant: median(self.clock(call) for _ in range(5)) for variant, call in calls.items()}
             self.plain[key] = calls[min(times, key=lambda variant: times[variant])]
         return self.plain[key]
 
-    def call(self, layer: nn.Module, row: Row, label: str, what: str) -> Callable[[], None]:
+    def call(
+        self, layer: nn.Module, row: Row, label: str, what: str, way: str = "eager"
+    ) -> Callable[[], None]:
         """A function without arguments that runs ``layer`` once; it has run, so nothing is tuned any more."""
-        layer = layer.to(self.device, memory_format=FORMATS[label])
+        layer = LAYOUTS[label](layer.to(self.device))
         space = (row.size,) * 3
         x = torch.randn(BATCH, row.channels, *space, device=self.device, dtype=torch.bfloat16)
-        x = x.to(memory_format=FORMATS[label])
+        x = to_channels_last(x) if label == "channels-last" else x
         inputs = [x]
         if getattr(layer, "needs_guide", False):
             inputs.append(torch.rand(BATCH, layer.guide_channels, *space, device=self.device))  # type: ignore[arg-type]
@@ -250,7 +254,7 @@ class Bench:
 
         for _ in range(3 if self.is_gpu else 1):
             run()
-        return run
+        return run if way == "eager" or not self.is_gpu else recorded(run)
 
     def clock(self, call: Callable[[], None]) -> float:
         """Milliseconds of one call, behind an emptied cache that also lets the CPU run ahead."""
@@ -286,6 +290,20 @@ class Bench:
 
     def say(self, text: str) -> None:
         print(f"{self.passed():6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def recorded(run: Callable[[], None]) -> Callable[[], None]:
+    """The kernels of ``run`` as one CUDA graph: what they take without the time that starting them takes."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
 
 
 def layers(channels: int) -> Iterator[tuple[str, str, Callable[[int], nn.Module]]]:
@@ -370,17 +388,28 @@ def report(facts: dict[str, Any], rows: list[Row]) -> Iterator[str]:
         if (row.channels, row.size) == shapes[0]:
             yield _line(row)
     yield "\n## Forward + backward at the stages of a U-Net\n"
-    yield "| layer | " + " | ".join(f"{c}×{s}³" for c, s in shapes) + " |"
-    yield "|---" * (len(shapes) + 1) + "|"
+    yield "| layer | " + " | ".join(f"{c}×{s}³" for c, s in shapes) + " | all together |"
+    yield "|---" * (len(shapes) + 2) + "|"
     for name in dict.fromkeys(row.layer for row in rows):
         found = {(r.channels, r.size): r.best("step") for r in rows if r.layer == name}
         cells = [f"{best[1] / best[2]:.2f}" if (best := found.get(shape)) else "–" for shape in shapes]
-        yield f"| `{name}` | " + " | ".join(cells) + " |"
+        yield f"| `{name}` | " + " | ".join([*cells, _of_all(found.get(shape) for shape in shapes)]) + " |"
     failures = [(row, where, why) for row in rows for where, why in row.failures.items()]
     if failures:
         yield "\n## Not measured\n"
         for row, where, why in failures:
             yield f"- `{row.layer}` at {row.channels}×{row.size}³, {where}: {why}"
+
+
+def _of_all(found: Iterable[tuple[str, float, float] | None]) -> str:
+    """Time of all stages together over that of plain's, if each was measured."""
+    every = list(found)
+    times = [best for best in every if best]
+    return (
+        f"{sum(t for _, t, _ in times) / sum(t for _, _, t in times):.2f}"
+        if len(times) == len(every)
+        else "–"
+    )
 
 
 def _line(row: Row) -> str:

@@ -11,7 +11,6 @@ from medconv.attention.base import (
     SkipAttention,
     SkipAttentionFactory,
     attention_catalogue,
-    full_precision,
     skip_attention_catalogue,
 )
 from medconv.attention.cbam import CBAM
@@ -34,6 +33,5 @@ __all__ = [
     "SkipAttentionFactory",
     "SpatialAttention",
     "attention_catalogue",
-    "full_precision",
     "skip_attention_catalogue",
 ]

@@ -10,11 +10,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medconv.attention.base import SkipAttention, full_precision
+from medconv.attention.base import SkipAttention
 from medconv.attention.gating import Gate, check_gate, start_open, to_factors
 from medconv.errors import ConfigError
 from medconv.ndim import CONV_MODULE
-from medconv.ops import SymmetryGroup, full_group
+from medconv.ops import SymmetryGroup, full_group, full_precision
 
 GateNorm = Literal["instance", "none"]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from medconv.catalogue import catalogue
@@ -42,7 +40,11 @@ class Attention(nn.Module, ABC):
     """Whether exchanging voxels of the input only exchanges the same voxels of the output."""
 
     sees_only_means: bool = False
-    """Whether the spatial mean of each channel is all that it reacts to: a constant behind an instance norm."""
+    """Whether the spatial mean of each channel is all that it reacts to: a constant behind an instance norm.
+
+    Such a layer multiplies each channel by a factor and may offer ``gates_of_means``, which gives the factors; a unit
+    then computes norm, nonlinearity and gate together.
+    """
 
     def __init__(self, spatial_dims: int, channels: int) -> None:
         super().__init__()
@@ -130,13 +132,6 @@ def check_map(layer: Attention | SkipAttention, x: Tensor, channels: int) -> Non
     if x.dim() != layer.spatial_dims + 2 or x.shape[1] != channels:
         axes = "H, W" if layer.spatial_dims == 2 else "D, H, W"
         raise ShapeError(f"{type(layer).__name__}: expected (B, {channels}, {axes}), got {tuple(x.shape)}")
-
-
-def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """A stretch of code that autocast leaves in the dtype it has, on the device of ``x``."""
-    device = x.device.type
-    # the meta device, on which shapes are tried, knows no autocast
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def attention_catalogue() -> dict[str, type[Attention]]:

@@ -12,10 +12,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medconv.attention.base import Attention, full_precision
+from medconv.attention.base import Attention
 from medconv.attention.gating import Gate, Perceptron, start_open, to_factors
 from medconv.errors import ConfigError
-from medconv.ops import SymmetryGroup, full_group
+from medconv.ops import SymmetryGroup, full_group, full_precision
 
 Kind = Literal["se", "eca"]
 Squeeze = Literal["mean", "mean_max"]
@@ -92,14 +92,20 @@ class ChannelAttention(Attention):
     def gates(self, x: Tensor) -> Tensor:
         """The factors for each case and channel, ``(B, channels)``, in (0, 2) or (0, 1)."""
         self.check_input(x)
+        space = tuple(range(2, x.dim()))
         # half precision holds neither the sum over a volume nor small differences between gates
         with full_precision(x):
-            dtype, space = self.excite.last.weight.dtype, tuple(range(2, x.dim()))
             means = x.mean(dim=space, dtype=torch.promote_types(x.dtype, torch.float32))
-            logits = self.excite(means.to(dtype))
-            if self.squeeze == "mean_max":
-                logits = logits + self.excite(x.amax(dim=space).to(dtype))
+            if self.squeeze == "mean":
+                return self.gates_of_means(means)
+            dtype = self.excite.last.weight.dtype
+            logits = self.excite(means.to(dtype)) + self.excite(x.amax(dim=space).to(dtype))
             return to_factors(logits, self.gate)
+
+    def gates_of_means(self, means: Tensor) -> Tensor:
+        """The factors from the spatial means of the channels, both ``(B, channels)``; only with ``squeeze="mean"``."""
+        with full_precision(means):
+            return to_factors(self.excite(means.to(self.excite.last.weight.dtype)), self.gate)
 
     is_blind_to_places = True
 

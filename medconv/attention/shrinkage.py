@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medconv.attention.base import Attention, full_precision
+from medconv.attention.base import Attention
 from medconv.attention.gating import Perceptron
 from medconv.errors import ConfigError
-from medconv.ops import SymmetryGroup, full_group
+from medconv.ops import SymmetryGroup, full_group, full_precision
 
 Start = Literal["identity", "shrunk"]
 

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from medconv.attention.base import Attention, full_precision
+from medconv.attention.base import Attention
 from medconv.attention.gating import Gate, check_gate, start_open, to_factors
 from medconv.errors import ConfigError
-from medconv.ops import ConvOp, StandardConv, SymmetricConv, SymmetryGroup, full_group
+from medconv.ops import ConvOp, StandardConv, SymmetricConv, SymmetryGroup, full_group, full_precision
 
 SpatialKind = Literal["window", "pointwise"]
 

@@ -91,7 +91,19 @@ class ConvUnit(nn.Module):
         """Apply the unit; ``guide`` goes to a convolution that needs one."""
         # a folded convolution is a plain nn.ConvNd and knows no guide
         x = self.conv(x, guide) if getattr(self.conv, "needs_guide", False) else self.conv(x)
-        return self.dropout(self.attention(self.activation(self.norm(x))))
+        y = self._gated(x)
+        return self.dropout(self.attention(self.activation(self.norm(x))) if y is None else y)
+
+    def _gated(self, x: Tensor) -> Tensor | None:
+        """Norm, nonlinearity and attention in one, where they offer it and nobody listens to one of them."""
+        gates = getattr(self.attention, "gates_of_means", None)
+        together = getattr(self.norm, "gated", None)
+        if gates is None or together is None or not self.attention.sees_only_means:
+            return None
+        parts = (self.norm, self.activation, self.attention)
+        if not isinstance(self.activation, nn.Identity) or any(part._forward_hooks for part in parts):
+            return None
+        return together(x, gates)
 
 
 def build_attention(

@@ -73,12 +73,9 @@ class InstanceNormAct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
         """See ``instance_norm_act``."""
-        grid = _Grid(x)
-        mean, rstd = (torch.empty(x.shape[:2], dtype=torch.float32, device=x.device) for _ in range(2))
+        grid = Grid(x)
+        mean, rstd = statistics(x, grid, eps)
         y = empty_like(x)
-        first, second = grid.pieces(), grid.pieces()
-        _sum_pieces[grid.of_pieces](x, first, second, *grid.numbers, **grid.piece)
-        _merge[grid.of_channels](first, second, mean, rstd, *grid.numbers, eps, grid.number, **grid.merge)
         _normalise[grid.of_tiles](
             x, mean, rstd, weight, bias, y, grid.voxels, grid.channels, slope, **grid.tile
         )
@@ -91,7 +88,7 @@ class InstanceNormAct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the map, the scale and the shift."""
         x, weight, bias, mean, rstd = ctx.saved_tensors
-        grid = _Grid(x)
+        grid = Grid(x)
         grad, pitch = rows_of(grads[0])
         first, second = grid.pieces(), grid.pieces()
         _sum_gradients[grid.of_pieces](
@@ -107,7 +104,16 @@ class InstanceNormAct(torch.autograd.Function):
         return dx, sum_product.sum(0).to(weight.dtype), sum_grad.sum(0).to(bias.dtype), None, None
 
 
-class _Grid:
+def statistics(x: Tensor, grid: Grid, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and reciprocal standard deviation of each channel of each sample, ``(B, C)`` float32."""
+    mean, rstd = (torch.empty(x.shape[:2], dtype=torch.float32, device=x.device) for _ in range(2))
+    first, second = grid.pieces(), grid.pieces()
+    _sum_pieces[grid.of_pieces](x, first, second, *grid.numbers, **grid.piece)
+    _merge[grid.of_channels](first, second, mean, rstd, *grid.numbers, eps, grid.number, **grid.merge)
+    return mean, rstd
+
+
+class Grid:
     """How a map is divided among programs."""
 
     def __init__(self, x: Tensor) -> None:

@@ -19,6 +19,7 @@ from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
 from medconv.ops.large_kernel import LargeKernelConv, grow_kernel
 from medconv.ops.morphological import MorphologicalConv
 from medconv.ops.normalised import edge_weight, window_sum
+from medconv.ops.precision import convolution_dtype, full_precision
 from medconv.ops.separable import SeparableConv
 from medconv.ops.signed_permutation import Element
 from medconv.ops.sparse import SparseConv
@@ -75,10 +76,12 @@ __all__ = [
     "check_conv",
     "check_sparsity",
     "conv_catalogue",
+    "convolution_dtype",
     "dilation_coverage",
     "edge_weight",
     "erdos_renyi_levels",
     "full_group",
+    "full_precision",
     "global_levels",
     "gradient_energy",
     "group_of",

@@ -7,7 +7,6 @@ Source: Chen et al., "Dynamic Convolution: Attention over Convolution Kernels", 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from math import prod
 from typing import Any, ClassVar, Literal, get_args
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from medconv.errors import ConfigError
 from medconv.ndim import CONV
 from medconv.ops.base import ConvOp
+from medconv.ops.precision import full_precision
 from medconv.ops.standard import LEAKY_RELU_GAIN, pointwise_symmetry
 from medconv.ops.symmetry import SymmetryGroup
 from medconv.types import IntOrInts
@@ -159,9 +159,7 @@ class DynamicConv(ConvOp):
         """Shares of the experts and factors of the gates, one row an image."""
         if self.squeeze is None or self.excite is None:
             return (x.new_ones(x.shape[0], 1),)
-        device = x.device.type
-        is_known = torch.amp.is_autocast_available(device)
-        with torch.autocast(device, enabled=False) if is_known else nullcontext():
+        with full_precision(x):
             dtype = torch.promote_types(x.dtype, torch.float32)
             z = x.to(dtype).flatten(2).mean(dim=2)
             z = F.relu(F.linear(z, self.squeeze.weight.to(dtype), self.squeeze.bias.to(dtype)))

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
+from medconv.kernels.normalised_convolution import gradient_weighted_convolution
 from medconv.ops.base import ConvOp
 from medconv.ops.image_gradient import gradient_energy
-from medconv.ops.normalised import Window, edge_weight, normalised_convolution
+from medconv.ops.normalised import EMPTY_WINDOW, MAX_ENERGY, Window, edge_weight, normalised_convolution
 from medconv.ops.pairwise import pairwise_convolution
+from medconv.ops.precision import convolution_dtype
 from medconv.ops.standard import LEAKY_RELU_GAIN
 from medconv.types import IntOrInts
 
@@ -147,10 +149,23 @@ class GradientWeightedConv(ConvOp):
         """Convolve ``x``, weighting its voxels by ``guide``."""
         self.check_input(x)
         guide = self._see(x, guide).to(torch.promote_types(x.dtype, torch.float32))
-        dtype = _dtype_of_convolution(x)
+        dtype = convolution_dtype(x)
         x, weight = x.to(dtype), self.weight.to(dtype)
         window = Window(self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
         if self.mode == "source":
+            quick = gradient_weighted_convolution(
+                x,
+                guide[:, :1],
+                self.alpha,
+                self.contrast,
+                weight,
+                self.bias,
+                window,
+                partial=self.border == "partial",
+                bounds=(MAX_ENERGY, EMPTY_WINDOW),
+            )
+            if quick is not None:
+                return quick
             # both sums use the certainty as the convolution sees it, so that its rounding cancels
             certainty = edge_weight(guide[:, :1], self.alpha, self.contrast).to(dtype)
             full = self._full(guide, window)
@@ -206,11 +221,3 @@ class GradientWeightedConv(ConvOp):
         if not fits or guide.shape[0] != x.shape[0] or guide.shape[2:] != x.shape[2:]:
             raise ShapeError(f"GradientWeightedConv: expected {expected}, got {tuple(guide.shape)}")
         return guide
-
-
-def _dtype_of_convolution(x: Tensor) -> torch.dtype:
-    """What autocast would make of the input; it cannot look into an autograd function."""
-    device = x.device.type
-    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
-        return x.dtype
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
+from medconv.kernels.tied_weight import tied_weight
 from medconv.ops.base import ConvOp
 from medconv.ops.expansion import expand_orbits
 from medconv.ops.group_choice import choose_group
 from medconv.ops.kernel_basis import KernelBasis, orbit_basis, ring_basis
+from medconv.ops.precision import convolution_dtype
 from medconv.ops.standard import LEAKY_RELU_GAIN
 from medconv.ops.symmetry import SymmetryGroup, admissible, full_group
 from medconv.types import IntOrInts
@@ -75,6 +77,7 @@ class SymmetricConv(ConvOp):
     tap_orbit: Tensor
     membership: Tensor
     orbit_size: Tensor
+    basis_kernels: Tensor
     profile: Tensor | None
     neutral: ClassVar[dict[str, Any] | None] = {"basis": "orbit", "group": "C1"}
 
@@ -126,10 +129,15 @@ class SymmetricConv(ConvOp):
         members = F.one_hot(kernels.tap_orbit, len(kernels.orbit_size)).to(self.theta)
         self.register_buffer("membership", members, persistent=False)
         self.register_buffer("orbit_size", kernels.orbit_size, persistent=False)
+        self.register_buffer("basis_kernels", kernels.kernels().flatten(1).to(self.theta), persistent=False)
         self.register_buffer("profile", kernels.profile.to(self.theta) if is_ring else None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` with the written-out kernel."""
+        if self.free is None:
+            weight = tied_weight(self.theta, self.basis_kernels, self.kernel_size, x, convolution_dtype(x))
+            if weight is not None:
+                return self.convolve(x, weight)
         return self.convolve(x, self.dense_weight())
 
     def dense_weight(self) -> Tensor:

@@ -17,7 +17,6 @@ from medconv.attention import (
     SkipAttention,
     SpatialAttention,
     attention_catalogue,
-    full_precision,
     skip_attention_catalogue,
 )
 from medconv.errors import ConfigError, ShapeError
@@ -54,16 +53,6 @@ class _Halve(Attention):
 def test_a_layer_claims_no_symmetry_unless_it_says_so() -> None:
     assert _Halve(2, 3).symmetry() is None
     assert "_Halve" not in attention_catalogue()
-
-
-def test_full_precision_keeps_a_product_out_of_autocast() -> None:
-    x, linear = torch.randn(2, 4), nn.Linear(4, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert linear(x).dtype == torch.bfloat16
-        with full_precision(x):
-            assert linear(x).dtype == torch.float32
-    with full_precision(x.to("meta")):
-        assert x.dtype == torch.float32
 
 
 def test_the_catalogue_is_complete() -> None:

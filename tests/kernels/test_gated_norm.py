@@ -1,0 +1,120 @@
+"""Norm, nonlinearity and channel gate in one, against the three one after the other in float64."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from medconv.attention import ChannelAttention
+from medconv.blocks import ConvUnit
+from medconv.kernels import gated_norm, is_channels_last, to_channels_last
+from medconv.kernels.gated_norm import through_gates
+from medconv.kernels.instance_norm import plain_instance_norm_act
+from medconv.ops import StandardConv
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+SHAPES = [(2, 3, 5, 4, 6), (1, 40, 4, 4, 4), (2, 8, 13, 11)]
+
+
+def layer(channels, dims=3, **character):
+    torch.manual_seed(1)
+    attention = ChannelAttention(dims, channels, **character).to(DEVICE)
+    torch.nn.init.normal_(attention.excite.last.weight)  # it starts as the identity, which shows nothing
+    return attention
+
+
+def inputs(shape):
+    torch.manual_seed(0)
+    x = to_channels_last(torch.randn(shape, device=DEVICE) * 3)
+    return x, torch.rand(shape[1], device=DEVICE) + 0.5, torch.randn(shape[1], device=DEVICE)
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_gradients_are_those_of_the_three_layers(shape, slope):
+    gate = layer(shape[1], len(shape) - 2)
+    tensors = [t.requires_grad_() for t in inputs(shape)]
+    exact = [t.detach().double().contiguous().requires_grad_() for t in tensors]
+    exact_gate = layer(shape[1], len(shape) - 2).double()
+    y = through_gates(*tensors, 1e-5, slope, gate.gates_of_means)
+    expected = exact_gate(plain_instance_norm_act(*exact, 1e-5, slope))
+    assert is_channels_last(y)
+    torch.testing.assert_close(y.double(), expected, atol=5e-5, rtol=5e-5)
+    g = torch.randn_like(y)
+    got = torch.autograd.grad(y, [*tensors, *gate.parameters()], g)
+    wanted = torch.autograd.grad(expected, [*exact, *exact_gate.parameters()], g.double().contiguous())
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b, atol=1e-4 * float(b.abs().max()) + 1e-6, rtol=1e-3)
+
+
+def test_the_gradient_may_be_asked_for_twice_and_in_any_layout():
+    gate = layer(6)
+    x, weight, bias = inputs((2, 6, 4, 5, 3))
+    y = through_gates(x.requires_grad_(), weight, bias, 1e-5, 0.01, gate.gates_of_means)
+    whole = to_channels_last(torch.randn(2, 12, 4, 5, 3, device=DEVICE))
+    layouts = (whole[:, 3:9], whole[:, 3:9].contiguous(), to_channels_last(whole[:, 3:9]))
+    first, *others = (torch.autograd.grad(y, x, grad, retain_graph=True)[0] for grad in layouts)
+    for other in others:
+        assert torch.equal(other, first)
+
+
+def test_nothing_is_left_behind_when_the_result_is_forgotten(monkeypatch):
+    shared = []
+    make = gated_norm._Shared
+    monkeypatch.setattr(gated_norm, "_Shared", lambda: (made := make(), shared.append(weakref.ref(made)))[0])
+    x, weight, bias = inputs((2, 6, 4, 4))
+    y = through_gates(x.requires_grad_(), weight, bias, 1e-5, 0.01, layer(6, 2).gates_of_means)
+    assert shared[0]() is not None
+    del y
+    assert shared[0]() is None
+
+
+def test_gates_that_do_not_hear_the_means_are_refused():
+    x, weight, bias = inputs((2, 6, 4, 4, 4))
+    constant = torch.ones(2, 6, device=DEVICE)
+    with pytest.raises(RuntimeError, match="expected gates that depend on the means"):
+        through_gates(x.requires_grad_(), weight, bias, 1e-5, 0.01, lambda _: constant)
+
+
+def test_a_unit_takes_the_quick_way_unless_somebody_listens(monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        "medconv.blocks.normalisation.gated_instance_norm_act", lambda *given: taken.append(given[0].shape)
+    )
+    unit = ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention)
+    x = torch.randn(1, 2, 4, 4, 4)
+    y = unit(x)  # None from the quick way: the slow one follows
+    assert taken == [(1, 4, 4, 4, 4)]
+    heard = []
+    handle = unit.attention.register_forward_hook(lambda *_: heard.append(1))
+    assert torch.equal(unit(x), y)
+    assert (len(taken), len(heard)) == (1, 1)
+    handle.remove()
+    for other in (
+        ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention, norm="batch"),
+        ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention, activation="gelu"),
+        ConvUnit(3, 2, 4, conv=StandardConv),
+    ):
+        other(x)
+    assert len(taken) == 1
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_unit_gives_the_same_on_the_quick_way(monkeypatch):
+    unit = to_channels_last(ConvUnit(3, 32, 48, conv=StandardConv, attention=ChannelAttention).cuda())
+    torch.nn.init.normal_(unit.attention.excite.last.weight)
+    x = to_channels_last(torch.randn(2, 32, 12, 12, 12, device="cuda")).requires_grad_()
+
+    def run():
+        with torch.autocast("cuda", torch.bfloat16):
+            y = unit(x)
+        return y.float(), *torch.autograd.grad(y.float().square().mean(), [x, *unit.parameters()])
+
+    got = run()
+    monkeypatch.setattr("medconv.blocks.unit.ConvUnit._gated", lambda *_: None)
+    for a, b in zip(got, run(), strict=True):
+        torch.testing.assert_close(a, b, atol=3e-2 * float(b.abs().max()), rtol=0)
