@@ -303,7 +303,12 @@ def recorded(run: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+
+    def replay() -> None:
+        graph.replay()
+
+    replay.owner = run  # type: ignore[attr-defined]  # the graph reads its inputs where they lay
+    return replay
 
 
 def layers(channels: int) -> Iterator[tuple[str, str, Callable[[int], nn.Module]]]:

@@ -39,7 +39,9 @@ class Windows(Protocol):
 
 
 def weigh(energy: Tensor, alpha: Tensor, contrast: Tensor, dtype: torch.dtype, most: float) -> Tensor:
-    """``medconv.ops.edge_weight``: the certainty of each voxel, at most 1.
+    """``medconv.ops.edge_weight`` up to a factor, the same in all of a sample: the certainty of each voxel.
+
+    Where float16 could overflow, the factor makes the largest certainty 1.
 
     Args:
         energy: ``(B, 1, *S)`` float32, contiguous.
@@ -49,11 +51,12 @@ def weigh(energy: Tensor, alpha: Tensor, contrast: Tensor, dtype: torch.dtype, m
         most: Largest squared contrast.
     """
     certainty = torch.empty_like(energy, dtype=dtype)
+    narrow = dtype == torch.float16
     # the weight is monotone in the energy, so these two bound it
-    extremes = torch.stack(torch.aminmax(energy.flatten(1), dim=1))
+    extremes = torch.stack(torch.aminmax(energy.flatten(1), dim=1)) if narrow else energy
     voxels = count(tuple(energy.shape[2:]))
     _weigh[(-(-voxels // _VOXELS), len(energy))](
-        energy, extremes, alpha, contrast, certainty, voxels, len(energy), most, BLOCK=_VOXELS
+        energy, extremes, alpha, contrast, certainty, voxels, len(energy), most, NARROW=narrow, BLOCK=_VOXELS
     )
     return certainty
 
@@ -119,14 +122,18 @@ def _taps(window: Windows) -> tuple[int, ...]:
 
 
 @jit
-def _weigh(energy, extremes, alpha, contrast, out, N, samples, most, BLOCK: tl.constexpr):
+def _weigh(
+    energy, extremes, alpha, contrast, out, N, samples, most, NARROW: tl.constexpr, BLOCK: tl.constexpr
+):
     sample = tl.program_id(1).to(tl.int64)
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     exponent = tl.load(alpha).to(tl.float32)
     kappa = tl.load(contrast).to(tl.float32)
-    low = tl.minimum(tl.load(extremes + sample) / (kappa * kappa), most)
-    high = tl.minimum(tl.load(extremes + samples + sample) / (kappa * kappa), most)
-    largest = tl.maximum(-exponent * tl.log(1 + low), -exponent * tl.log(1 + high))
+    largest = 0.0
+    if NARROW:
+        low = tl.minimum(tl.load(extremes + sample) / (kappa * kappa), most)
+        high = tl.minimum(tl.load(extremes + samples + sample) / (kappa * kappa), most)
+        largest = tl.maximum(-exponent * tl.log(1 + low), -exponent * tl.log(1 + high))
     value = tl.load(energy + sample * N + voxel, mask=voxel < N, other=0.0)
     strength = tl.minimum(value / (kappa * kappa), most)
     tl.store(out + sample * N + voxel, tl.exp(-exponent * tl.log(1 + strength) - largest), mask=voxel < N)

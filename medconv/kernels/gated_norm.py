@@ -1,11 +1,11 @@
 r"""Instance norm, leaky ReLU and a gate a channel in one: the gate costs one more read of the map, and none backwards.
 
-With :math:`n` the normalised map, :math:`z = \phi(w n + b)`, means :math:`m` of :math:`z` over space and gates
-:math:`g(m)`, the result is :math:`g z`. Its gradient :math:`d` reaches :math:`z` on two ways,
-:math:`g d + \partial m / N`, and the second is one number a channel, known only when the gates' own gradient has been
-back through :math:`g(\cdot)`. So the norm's node waits for it: it needs :math:`\sum \phi' d`, :math:`\sum \phi' d n`,
-:math:`\sum \phi'` and :math:`\sum \phi' n`, which are gathered with :math:`\sum d z`, the gradient of the gate, in one
-pass; the last pass writes the gradient of the map.
+With :math:`n` the normalised map, :math:`\phi'` the slope at each voxel and means :math:`m` of :math:`\phi(w n + b)`
+over space, the result is :math:`g(m) \, \phi(w n + b)`. Its gradient :math:`d` reaches the nonlinearity on two ways,
+:math:`g d + \partial m / N`, and the second is one number a channel, known only when the gate's own gradient has
+been back through :math:`g(\cdot)`; so the norm's node waits for it. All sums over space come from four,
+:math:`\sum \phi'`, :math:`\sum \phi' n`, :math:`\sum \phi' d` and :math:`\sum \phi' d n`, two of which the forward
+pass knows: :math:`\sum \phi(w n + b) = w \sum \phi' n + b \sum \phi'`, and the same with :math:`d`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from medconv.kernels.channels_last import count, empty_like, is_channels_last, rows_of
-from medconv.kernels.instance_norm import Grid, statistics
+from medconv.kernels.instance_norm import Grid, statistics, sum_gradients
 from medconv.kernels.triton_door import is_usable, jit, tl
-
-_SUMS = 5
 
 
 def gated_instance_norm_act(
@@ -88,9 +86,11 @@ class _Shared:
     mean: Tensor
     rstd: Tensor
     slope: float
+    slopes: Tensor
+    slopes_of_normed: Tensor
     gates: Tensor
     grad: Tensor | None = None
-    sums: Tensor | None = None
+    sums: tuple[Tensor, Tensor] | None = None
 
 
 class _Means(torch.autograd.Function):
@@ -104,12 +104,13 @@ class _Means(torch.autograd.Function):
         shared.mean, shared.rstd = statistics(x, grid, eps)
         shared.slope = slope
         pieces = grid.pieces()
-        _sum_bent[grid.of_pieces](
-            x, shared.mean, shared.rstd, weight, bias, pieces, *grid.numbers, slope, **grid.piece
+        _sum_slopes[grid.of_pieces](
+            x, shared.mean, shared.rstd, weight, bias, *pieces, *grid.numbers, slope, **grid.piece
         )
+        shared.slopes, shared.slopes_of_normed = grid.total(pieces)
         ctx.save_for_backward(x, weight, bias)
         ctx.shared = shared
-        return pieces.sum(1) / grid.voxels
+        return _scaled(shared.slopes_of_normed, weight, shared.slopes, bias) / grid.voxels
 
     @staticmethod
     @once_differentiable
@@ -120,9 +121,9 @@ class _Means(torch.autograd.Function):
             raise RuntimeError("expected the gradient of the gated map before that of its means, got none")
         grid, (grad, pitch) = shared.grid, rows_of(shared.grad)
         every = (grads[0] / grid.voxels).contiguous()
-        _, passed, product, kept, kept_product = shared.sums
-        sum_grad = shared.gates * passed + every * kept
-        sum_product = shared.gates * product + every * kept_product
+        passed, product = shared.sums
+        sum_grad = _scaled(passed, shared.gates, every, shared.slopes)
+        sum_product = _scaled(product, shared.gates, every, shared.slopes_of_normed)
         dx = empty_like(x)
         _gated_gradient[grid.of_tiles](
             x, grad, shared.mean, shared.rstd, weight, bias, shared.gates, every, sum_grad, sum_product, dx,
@@ -154,15 +155,17 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         shared: _Shared = ctx.shared
-        grid = shared.grid
         shared.grad, pitch = rows_of(grads[0])
-        pieces = torch.empty(_SUMS, grid.batch, grid.number, grid.channels, device=x.device)
-        _sum_gated[grid.of_pieces](
-            x, shared.grad, shared.mean, shared.rstd, weight, bias, pieces, pieces[0].numel(), *grid.numbers, pitch,
-            shared.slope, **grid.piece,
-        )  # fmt: skip
-        shared.sums = pieces.sum(2)
-        return None, None, None, shared.sums[0], None
+        shared.sums = sum_gradients(
+            x, shared.grad, pitch, shared.mean, shared.rstd, weight, bias, shared.grid, shared.slope
+        )
+        passed, product = shared.sums
+        return None, None, None, _scaled(product, weight, passed, bias), None
+
+
+def _scaled(x: Tensor, by: Tensor, y: Tensor, by_too: Tensor) -> Tensor:
+    """``x * by + y * by_too`` in two small kernels."""
+    return torch.addcmul(x * by, y, by_too)
 
 
 @jit
@@ -180,8 +183,8 @@ def _normed(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C):
 
 
 @jit
-def _sum_bent(
-    x, mean, rstd, weight, bias, sums, N, C, per_piece, slope,
+def _sum_slopes(
+    x, mean, rstd, weight, bias, sums, products, N, C, per_piece, slope,
     STEPS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     piece, block, sample = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
@@ -189,12 +192,17 @@ def _sum_bent(
     start = piece * per_piece
     end = tl.minimum(start + per_piece, N)
     total = tl.zeros((BLOCK_N, BLOCK_C), tl.float32)
+    product = tl.zeros((BLOCK_N, BLOCK_C), tl.float32)
     for step in range(STEPS):
         rows = start + step * BLOCK_N + tl.arange(0, BLOCK_N)
         mask = (rows < end)[:, None] & (cols < C)[None, :]
-        _, z, _ = _normed(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C)
-        total += tl.where(mask, tl.where(z > 0, z, z * slope), 0.0)
-    tl.store(sums + (sample * tl.num_programs(0) + piece) * C + cols, tl.sum(total, 0), mask=cols < C)
+        normed, z, _ = _normed(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C)
+        bent = tl.where(mask, tl.where(z > 0, 1.0, slope), 0.0)
+        total += bent
+        product += bent * normed
+    place = (sample * tl.num_programs(0) + piece) * C + cols
+    tl.store(sums + place, tl.sum(total, 0), mask=cols < C)
+    tl.store(products + place, tl.sum(product, 0), mask=cols < C)
 
 
 @jit
@@ -209,40 +217,6 @@ def _normalise_gated(
     gate = tl.load(gates + sample * C + cols, mask=cols < C, other=0.0)
     place = (sample * N + rows[:, None]) * C + cols[None, :]
     tl.store(y + place, tl.where(z > 0, z, z * slope) * gate[None, :], mask=mask)
-
-
-@jit
-def _sum_gated(
-    x, grad, mean, rstd, weight, bias, sums, apart, N, C, per_piece, pitch, slope,
-    STEPS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    piece, block, sample = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    cols = block * BLOCK_C + tl.arange(0, BLOCK_C)
-    start = piece * per_piece
-    end = tl.minimum(start + per_piece, N)
-    of_gate = tl.zeros((BLOCK_C,), tl.float32)
-    passed = tl.zeros((BLOCK_C,), tl.float32)
-    product = tl.zeros((BLOCK_C,), tl.float32)
-    kept = tl.zeros((BLOCK_C,), tl.float32)
-    kept_product = tl.zeros((BLOCK_C,), tl.float32)
-    for step in range(STEPS):
-        rows = start + step * BLOCK_N + tl.arange(0, BLOCK_N)
-        mask = (rows < end)[:, None] & (cols < C)[None, :]
-        normed, z, _ = _normed(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C)
-        place = (sample * N + rows[:, None]) * pitch + cols[None, :]
-        g = tl.load(grad + place, mask=mask, other=0.0).to(tl.float32)
-        bent = tl.where(mask, tl.where(z > 0, 1.0, slope), 0.0)
-        of_gate += tl.sum(g * z * bent, 0)
-        passed += tl.sum(g * bent, 0)
-        product += tl.sum(g * bent * normed, 0)
-        kept += tl.sum(bent, 0)
-        kept_product += tl.sum(bent * normed, 0)
-    place = sums + (sample * tl.num_programs(0) + piece) * C + cols
-    tl.store(place, of_gate, mask=cols < C)
-    tl.store(place + apart, passed, mask=cols < C)
-    tl.store(place + 2 * apart, product, mask=cols < C)
-    tl.store(place + 3 * apart, kept, mask=cols < C)
-    tl.store(place + 4 * apart, kept_product, mask=cols < C)
 
 
 @jit

@@ -90,12 +90,7 @@ class InstanceNormAct(torch.autograd.Function):
         x, weight, bias, mean, rstd = ctx.saved_tensors
         grid = Grid(x)
         grad, pitch = rows_of(grads[0])
-        first, second = grid.pieces(), grid.pieces()
-        _sum_gradients[grid.of_pieces](
-            x, grad, mean, rstd, weight, bias, first, second, *grid.numbers, pitch, ctx.slope, **grid.piece
-        )
-        # one small sum over the pieces for each; fixed order, so every run gives the same bits
-        sum_grad, sum_product = first.sum(1), second.sum(1)
+        sum_grad, sum_product = sum_gradients(x, grad, pitch, mean, rstd, weight, bias, grid, ctx.slope)
         dx = empty_like(x)
         _gradient[grid.of_tiles](
             x, grad, mean, rstd, weight, bias, sum_grad, sum_product, dx,
@@ -107,10 +102,29 @@ class InstanceNormAct(torch.autograd.Function):
 def statistics(x: Tensor, grid: Grid, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and reciprocal standard deviation of each channel of each sample, ``(B, C)`` float32."""
     mean, rstd = (torch.empty(x.shape[:2], dtype=torch.float32, device=x.device) for _ in range(2))
-    first, second = grid.pieces(), grid.pieces()
-    _sum_pieces[grid.of_pieces](x, first, second, *grid.numbers, **grid.piece)
-    _merge[grid.of_channels](first, second, mean, rstd, *grid.numbers, eps, grid.number, **grid.merge)
+    pieces = grid.pieces()
+    _sum_pieces[grid.of_pieces](x, *pieces, *grid.numbers, **grid.piece)
+    _merge[grid.of_channels](*pieces, mean, rstd, *grid.numbers, eps, grid.number, **grid.merge)
     return mean, rstd
+
+
+def sum_gradients(
+    x: Tensor,
+    grad: Tensor,
+    pitch: int,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    grid: Grid,
+    slope: float,
+) -> tuple[Tensor, Tensor]:
+    """Sums over space of the gradient before the nonlinearity, and of its product with the normalised map."""
+    pieces = grid.pieces()
+    _sum_gradients[grid.of_pieces](
+        x, grad, mean, rstd, weight, bias, *pieces, *grid.numbers, pitch, slope, **grid.piece
+    )
+    return grid.total(pieces)
 
 
 class Grid:
@@ -135,8 +149,13 @@ class Grid:
         self.of_channels = (-(-self.channels // self.merge["BLOCK_C"]), self.batch)
 
     def pieces(self) -> Tensor:
-        """Room for one number a piece and channel."""
-        return torch.empty(self.batch, self.number, self.channels, dtype=torch.float32, device=self.device)
+        """Room for two numbers a piece and channel."""
+        return torch.empty(2, self.batch, self.number, self.channels, dtype=torch.float32, device=self.device)
+
+    def total(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
+        """Both numbers over all pieces, ``(B, C)``; in fixed order, so every run gives the same bits."""
+        first, second = pieces.sum(2)
+        return first, second
 
 
 @jit

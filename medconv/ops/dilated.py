@@ -63,6 +63,7 @@ class DilatedConv(ConvOp):
     """
 
     neutral: ClassVar[dict[str, Any] | None] = {"rates": [1]}
+    by_rate: Tensor
     to_output: Tensor
 
     def __init__(
@@ -103,8 +104,9 @@ class DilatedConv(ConvOp):
         self.weight = nn.Parameter(torch.empty(*self.weight_shape[:2], *taps))
         nn.init.normal_(self.weight, std=LEAKY_RELU_GAIN / prod(self.weight.shape[1:]) ** 0.5)
         self._shares = _shares(out_channels, groups, len(self.rates))
-        order = torch.tensor([channel for share in self._shares for channel in share]).argsort()
-        self.register_buffer("to_output", order, persistent=False)
+        by_rate = torch.tensor([channel for share in self._shares for channel in share])
+        self.register_buffer("by_rate", by_rate, persistent=False)
+        self.register_buffer("to_output", by_rate.argsort(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` at every rate for its share of the output channels."""
@@ -120,13 +122,14 @@ class DilatedConv(ConvOp):
         if len(self.rates) == 1:
             return self.weight
         dense = self.weight.new_zeros(self.weight_shape)
-        for rate, share in zip(self.rates, self._shares, strict=True):
+        for n, rate in enumerate(self.rates):
             spread = tuple(
                 slice((k - r * (t - 1)) // 2, (k + r * (t - 1)) // 2 + 1, r)
                 for k, r, t in zip(self.kernel_size, rate, self.taps, strict=True)
             )
-            place: tuple[Any, ...] = (torch.tensor(share), slice(None), *spread)
-            dense[place] = self.weight[share]
+            channels = self._channels(n)
+            place: tuple[Any, ...] = (channels, slice(None), *spread)
+            dense[place] = self.weight.index_select(0, channels)
         return dense
 
     @property
@@ -146,14 +149,19 @@ class DilatedConv(ConvOp):
         """Geometry and character."""
         return f"{super().extra_repr()}, rates={self.rates}"
 
+    def _channels(self, n: int) -> Tensor:
+        """Which outputs take the n-th rate; a tensor that lies beside the weight, so that a step can be recorded."""
+        start = sum(len(share) for share in self._shares[:n])
+        return self.by_rate[start : start + len(self._shares[n])]
+
     def _at(self, x: Tensor, n: int) -> Tensor:
         """The outputs that take the n-th rate."""
-        share = self._shares[n]
+        channels = self._channels(n)
         dilation = tuple(d * r for d, r in zip(self.base_dilation, self.rates[n], strict=True))
         padding = same_padding(self.taps, self.stride, dilation)
-        bias = None if self.bias is None else self.bias[share]
+        bias = None if self.bias is None else self.bias.index_select(0, channels)
         return CONV[self.spatial_dims](
-            x, self.weight[share], bias, self.stride, padding, dilation, self.groups
+            x, self.weight.index_select(0, channels), bias, self.stride, padding, dilation, self.groups
         )
 
 

@@ -8,7 +8,7 @@ Liu et al., "Partial Convolution based Padding", 2018. Pairs: see ``pairwise.py`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import log, prod
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -142,8 +142,7 @@ class GradientWeightedConv(ConvOp):
     @property
     def contrast(self) -> Tensor:
         """The learned ``κ`` in intensity per mm; positive, initially ``contrast_per_mm``."""
-        scale = F.softplus(self.rho_contrast) / F.softplus(torch.zeros_like(self.rho_contrast))
-        return self.contrast_per_mm * scale
+        return F.softplus(self.rho_contrast) * (self.contrast_per_mm / log(2))
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """Convolve ``x``, weighting its voxels by ``guide``."""

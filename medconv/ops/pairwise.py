@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from math import log1p
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ def pairwise_convolution(
 
 def _power(unlike: Tensor, alpha: Tensor) -> Tensor:
     # a factor common to all pairs, which cancels, keeps weights below 1 for either sign of the exponent
-    log_scale = (-alpha).clamp(min=0).detach() * torch.log1p(alpha.new_tensor(MAX_ENERGY))
+    log_scale = (-alpha).clamp(min=0).detach() * log1p(MAX_ENERGY)
     return torch.exp(-alpha * torch.log1p(unlike.clamp(max=MAX_ENERGY)) - log_scale)
 
 

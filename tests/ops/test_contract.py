@@ -14,6 +14,8 @@ from medconv.errors import ConfigError
 from medconv.ops import (
     ConvFactory,
     ConvOp,
+    DilatedConv,
+    DynamicConv,
     GradientWeightedConv,
     StandardConv,
     SymmetricConv,
@@ -90,6 +92,51 @@ def test_shipped_operator_compiles(kind: type[ConvOp], backend: Any) -> None:
 @pytest.mark.parametrize("kind", SHIPPED.values(), ids=SHIPPED)
 def test_shipped_operator_passes_on_a_gpu(kind: type[ConvOp]) -> None:
     check_conv(kind, device="cuda", backend="inductor")
+
+
+RECORDED = {
+    **{name: partial(kind) for name, kind in SHIPPED.items()},
+    "pairwise": partial(GradientWeightedConv, mode="pairwise"),
+    "feature guide": partial(GradientWeightedConv, guide="feature"),
+    "rates in groups": partial(DilatedConv, rates=[1, 2], groups=2),
+    "ring": partial(SymmetricConv, basis="ring"),
+    "gates": partial(DynamicConv, gates=["inputs", "outputs", "taps"]),
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("build", RECORDED.values(), ids=RECORDED)
+def test_operator_can_be_recorded_on_a_gpu(build: partial[ConvOp]) -> None:
+    conv, x = _on_gpu(build)
+    guide = [torch.rand(2, conv.guide_channels, *x.shape[2:], device="cuda")] if conv.needs_guide else []
+
+    def run() -> tuple[torch.Tensor, ...]:
+        y = conv(x, *guide)
+        wanted = [x, *(p for p in conv.parameters() if p.requires_grad)]
+        return y, *torch.autograd.grad(y.square().mean(), wanted, allow_unused=True)
+
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        expected = [None if t is None else t.detach().clone() for t in run()]
+        run()
+    side.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = run()
+    graph.replay()
+    for a, b in zip(got, expected, strict=True):
+        if b is not None:
+            torch.testing.assert_close(a, b, atol=1e-2 * float(b.abs().max()), rtol=1e-2)
+
+
+def _on_gpu(build: partial[ConvOp]) -> tuple[ConvOp, torch.Tensor]:
+    for kernel in (3, 5):  # some operators take large kernels only
+        try:
+            conv = build(3, 8, 8, kernel).cuda()
+        except ConfigError:
+            continue
+        return conv, torch.randn(2, 8, 8, 8, 8, device="cuda", requires_grad=True)
+    raise AssertionError("takes neither kernel 3 nor 5")
 
 
 def test_third_party_operator_passes_and_is_reported() -> None:
