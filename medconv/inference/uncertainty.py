@@ -34,5 +34,5 @@ def normalised_entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[n
         shares = probabilities[:, index].astype(np.float32)
         # the limit of p ln p at 0 is 0
         logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-        entropy[index] = -(shares * logarithms).sum(axis=0) / math.log(len(shares))
+        entropy[index] = (shares * logarithms).sum(axis=0) / -math.log(len(shares)) + 0.0  # no -0
     return np.clip(entropy, 0, 1, out=entropy)
