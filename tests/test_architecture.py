@@ -32,6 +32,8 @@ FILES = {"io", "planning", "transforms", "datamodules"}
 DOORS = {  # foreign library: where it may be imported
     "nibabel": ("io",),
     "pydicom": ("io",),
+    "highdicom": ("io",),
+    "SimpleITK": ("io",),
     "tifffile": ("io",),
     "matplotlib": ("reporting",),
     "lightning": ("datamodules", "training", "cli"),

@@ -32,19 +32,38 @@ def require_file(path: str | Path, what: str) -> Path:
     return file
 
 
-def require_output_folder(path: str | Path) -> Path:
+def require_output_folder(path: str | Path, option: str = "-o") -> Path:
     """The folder to write into, made if it is absent; whether it can be written is tried.
+
+    Args:
+        path: As the user typed it.
+        option: What errors call it.
 
     Raises:
         ConfigError: There is a file of this name, or nothing can be written there.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"-o: expected a folder, {path} is a file; name another")
+        raise ConfigError(f"{option}: expected a folder, {path} is a file; name another")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConfigError(f"-o: cannot write into {path} ({error.strerror}); name another folder") from error
+        raise ConfigError(
+            f"{option}: cannot write into {path} ({error.strerror}); name another folder"
+        ) from error
     return folder
+
+
+def require_output_file(path: str | Path, suffix: str, option: str) -> Path:
+    """The file to write, if its name ends in ``suffix`` and its folder can be written.
+
+    Raises:
+        ConfigError: Another ending, a folder of this name, or a place where nothing can be written.
+    """
+    file = Path(path)
+    if file.suffix.lower() != suffix or file.is_dir():
+        raise ConfigError(f"{option}: expected a file ending in {suffix}, got {path}")
+    require_output_folder(file.parent, option)
+    return file

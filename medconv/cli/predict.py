@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
+from medconv.cli.predict_files import RunFiles, add_file_options, companions_of, prepare_places
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
@@ -23,7 +26,16 @@ Write a mask for every volume, on its own grid and with its header.
 
   medconv predict -i scan.nii.gz -o mask.nii.gz runs/unet_sym/best.ckpt
   medconv predict -i imagesTs -o masks fold_0.ckpt fold_1.ckpt --skip-existing
+  medconv predict -i study/ -o masks best.ckpt --stats volumes.csv --preview --report run.json
+
+Inputs: NIfTI, NRRD or MetaImage files (4-D, or CASE_0000, CASE_0001 … for channels), folders of them, folders with
+a DICOM series or of such folders, quoted patterns, and CSV tables (image or image_0, image_1 …, case_id). Masks are
+NIfTI. What else is asked for lies in folders beside them: per_class, probabilities, entropy, preview, dicom_seg;
+labels.txt and labels.ctbl name the labels for ITK-SNAP and 3D Slicer. Of several jobs on one folder each takes
+the cases that no other is making.
 """
+
+_TERMINATED = 143
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,30 +54,73 @@ def main(argv: Sequence[str]) -> int:
         precision=options.precision,
         allow=plugins(options),
     )
-    cases = collect_inputs(options.input, predictor.plan.in_channels)
+    cases = collect_inputs(options.input, predictor.plan.in_channels, predictor.plan.channel_names)
     outputs = plan_outputs(cases, options.output)
+    companions = companions_of(options, cases, predictor)
+    remarks = prepare_places(options, predictor)
+    files = RunFiles(options, ["medconv", *argv], predictor, cases)
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
+    for remark in remarks:
+        print(f"remark: {remark}", file=sys.stderr)
     progress = Progress(len(cases), sys.stderr)
     jobs = progress.over(zip(cases, outputs, strict=True), name=lambda job: job[0].case_id)
-    return _tell(predict_cases(predictor, jobs, skip_existing=options.skip_existing), len(cases), progress)
+    results = predict_cases(
+        predictor,
+        jobs,
+        skip_existing=options.skip_existing,
+        companions=companions,
+        measure=files.is_measuring,
+    )
+    with _terminated_as_interrupted():
+        return _tell(results, len(cases), progress, files)
 
 
-def _tell(cases: Iterable[CaseResult], num_cases: int, progress: Progress) -> int:
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end jobs, leave no half file either."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(cases: Iterable[CaseResult], num_cases: int, progress: Progress, files: RunFiles) -> int:
     """Print each case when it is done and, also after an interruption, the sum and the failures."""
     results: list[CaseResult] = []
+    problems: dict[str, str] = {}
+    status = "interrupted"
     start = time.perf_counter()
     try:
         for result in cases:
             results.append(result)
+            problem = files.add(result)
             progress.clear()
             print(_line(result), flush=True)
+            if result.status == "failed" or problem:
+                problems[result.case_id] = problem or result.message
+        status = "finished"
     finally:
         progress.clear()
         print(_summary(results, num_cases, time.perf_counter() - start), flush=True)
-        failed = [result for result in results if result.status == "failed"]
-        for result in failed:
-            print(f"failed: {result.case_id}: {result.message}", file=sys.stderr)
-    return int(bool(failed))
+        problems |= _write(files, status)
+        for name, problem in problems.items():
+            print(f"failed: {name}: {problem}", file=sys.stderr)
+    return int(bool(problems))
+
+
+def _write(files: RunFiles, status: str) -> dict[str, str]:
+    """Write table and report; what went wrong, by file."""
+    try:
+        for path in files.write(status):
+            print(path, flush=True)
+    except OSError as error:
+        return {str(error.filename or "table or report"): f"cannot be written ({error.strerror})"}
+    return {}
 
 
 def _parse(words: Sequence[str]) -> Namespace:
@@ -98,13 +153,20 @@ def _parser() -> ArgumentParser:
         default="auto",
         help="auto: bf16 on a GPU",
     )
+    add_file_options(parser)
     add_plugin_option(parser)
     return parser
 
 
 def _line(result: CaseResult) -> str:
     remark = f"  ({result.message})" if result.message and result.status != "failed" else ""
-    return f"{result.status:8}{result.case_id}  {result.seconds:.1f} s  {result.output}{remark}"
+    return f"{result.status:8}{result.case_id}  {result.seconds:.1f} s  {result.output}{_certainty(result)}{remark}"
+
+
+def _certainty(result: CaseResult) -> str:
+    """Mean probability of each structure, if probabilities were kept."""
+    sure = [f"{s.name} {s.mean_probability:.3f}" for s in result.structures if s.mean_probability is not None]
+    return f"  certainty: {', '.join(sure)}" if sure else ""
 
 
 def _summary(results: Sequence[CaseResult], num_cases: int, seconds: float) -> str:

@@ -165,8 +165,9 @@ def _read(path: Path) -> PreparedCase:
 
 
 def _identity(path: Path | None) -> list[str | int] | None:
-    """Path, size and time of change; a file that is missing gets no identity, and reading it tells more."""
+    """Path, size and time of change, of each slice of a series; a missing file has none, reading it tells more."""
     if path is None or not path.exists():
         return None
-    state = path.stat()
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = [(file.name, file.stat()) for file in files]
+    return [str(path.resolve()), *(part for n, s in states for part in (n, s.st_size, s.st_mtime_ns))]

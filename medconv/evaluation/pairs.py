@@ -129,7 +129,7 @@ def _by_name(path: Path, role: str, problems: dict[str, str]) -> dict[str, Path]
     files = [path] if path.is_file() else _volumes(path)
     if not files:
         raise ConfigError(
-            f"expected {role}s ending in {' or '.join(supported_suffixes())} in {path}, found none"
+            f"expected {role}s ending in {', '.join(supported_suffixes())} in {path}, found none"
         )
     found: dict[str, Path] = {}
     for file in files:

@@ -1,4 +1,4 @@
-"""Which volumes a user means by files, folders and patterns, and which files make up one case."""
+"""Which volumes a user means by files, folders, patterns and tables, and which files make up one case."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medconv.errors import ConfigError
-from medconv.io import stem_of, suffix_of, supported_suffixes
+from medconv.errors import ConfigError, DatasetError
+from medconv.inference.channel_order import check_channel_order, refuse_other_order
+from medconv.io import discover, stem_of, suffix_of, supported_suffixes
+from medconv.io.dicom import is_dicom_file, is_series_folder
+from medconv.io.nifti.file import SUFFIXES
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
@@ -20,8 +23,9 @@ class InputCase:
     """The files of one volume.
 
     Args:
-        case_id: The file's name without suffix; without the channel number where channels lie in files.
-        paths: One file, or one a channel in channel order.
+        case_id: The file's name without suffix, or the folder's name; without the channel number where channels
+            lie in files.
+        paths: One file or folder with a DICOM series, or one a channel in channel order.
         problem: Why it cannot be predicted, if that is known already.
     """
 
@@ -31,12 +35,20 @@ class InputCase:
 
     @property
     def suffix(self) -> str:
-        """Ending of the mask's file name: that of the input."""
-        return suffix_of(self.paths[0]) or supported_suffixes()[0]
+        """Ending of the mask's file name: that of the input, if it is NIfTI."""
+        suffix = suffix_of(self.paths[0]) or ""
+        return suffix if suffix.lower() in SUFFIXES else SUFFIXES[0]
 
 
-def collect_inputs(inputs: Iterable[str | Path], channels: int = 1) -> list[InputCase]:
-    """The cases behind a list of files, folders (not searched deeper) and glob patterns.
+def collect_inputs(
+    inputs: Iterable[str | Path], channels: int = 1, channel_names: Sequence[str] = ()
+) -> list[InputCase]:
+    """The cases behind files, folders (not searched deeper), glob patterns and tables.
+
+    A folder stands for the volumes in it; or, if it holds DICOM slices, for that series; or, if it holds
+    neither, for those of its sub-folders that hold a series. A DICOM slice stands for the series in its folder.
+    A table is a CSV with a column ``image``, or ``image_0``, ``image_1`` … for channels, and maybe ``case_id``;
+    see ``medconv.io.discover``.
 
     Where the network expects several channels, files ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz`` … of one
     folder are one case; a file without such a number is a case of its own that must hold all channels. Where
@@ -45,32 +57,71 @@ def collect_inputs(inputs: Iterable[str | Path], channels: int = 1) -> list[Inpu
     Args:
         inputs: What the user typed. A file named twice counts once.
         channels: Channels that the network expects.
+        channel_names: Their names; files whose ``dataset.json`` has them in another order are refused.
 
     Raises:
-        ConfigError: Names that lead to no file, all at once.
+        ConfigError: Names that lead to no file, all at once; a table with problems; channels in another order.
     """
     files: dict[Path, Path] = {}
+    cases: list[InputCase] = []
     problems = []
     for item in inputs:
+        if _is_table(Path(item)):
+            cases += _from_table(Path(item), channel_names)
+            continue
         found = list(_files(item))
         files.update({path.resolve(): path for path in found if path.resolve() not in files})
         if not found:
             problems.append(_nothing(item))
     if problems:
         raise ConfigError("; ".join(problems))
-    return list(_cases(files.values(), channels) if channels > 1 else _single_cases(files.values()))
+    named = list(_cases(files.values(), channels) if channels > 1 else _single_cases(files.values()))
+    if channels > 1:
+        check_channel_order({path.parent for case in named for path in case.paths}, channel_names)
+    return [*named, *cases]
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def _from_table(path: Path, channel_names: Sequence[str]) -> list[InputCase]:
+    try:
+        dataset = discover(path)
+    except DatasetError as error:
+        raise ConfigError(str(error)) from error
+    refuse_other_order(dataset.channel_names, channel_names, path)
+    return [InputCase(case.case_id, case.images) for case in dataset.cases]
 
 
 def _files(item: str | Path) -> Iterator[Path]:
     path = Path(item)
     if path.is_dir():
-        yield from sorted(child for child in path.iterdir() if _is_volume(child))
+        yield from _in_folder(path)
     elif path.is_file() or path.is_symlink():
-        yield path
+        yield path.parent if is_dicom_file(path) else path
     else:
         # Path.glob takes no absolute patterns
         matches = sorted(Path(match) for match in glob.glob(str(item), recursive=True))  # noqa: PTH207
-        yield from (match for match in matches if _is_volume(match))
+        for match in matches:
+            if _is_volume(match) or is_series_folder(match):
+                yield match
+            elif is_dicom_file(match):
+                yield match.parent
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    children = sorted(folder.iterdir())
+    volumes = [child for child in children if _is_volume(child)]
+    if not is_series_folder(folder):
+        yield from volumes or (child for child in children if is_series_folder(child))
+    elif volumes:
+        raise ConfigError(
+            f"the folder {folder} holds DICOM slices and volumes ({volumes[0].name}), so it is not clear what is "
+            f"meant; move one kind elsewhere, or name files"
+        )
+    else:
+        yield folder if folder.name.strip(".") else folder.resolve()
 
 
 def _is_volume(path: Path) -> bool:
@@ -79,11 +130,11 @@ def _is_volume(path: Path) -> bool:
 
 
 def _nothing(item: str | Path) -> str:
-    kinds = " or ".join(supported_suffixes())
+    kinds = ", ".join(supported_suffixes())
     if Path(item).is_dir():
-        return f"expected {kinds} files in the folder {item}, found none"
+        return f"expected {kinds} files or DICOM series in the folder {item}, found none"
     if glob.has_magic(str(item)):
-        return f"no {kinds} file matches the pattern {item}"
+        return f"no {kinds} file and no DICOM series matches the pattern {item}"
     return f"no file or folder {item}; relative paths start at {Path.cwd()}"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from medconv.errors import ConfigError
 from medconv.inference.inputs import InputCase
-from medconv.io import suffix_of, supported_suffixes
+from medconv.io import suffix_of
+from medconv.io.nifti.file import SUFFIXES
 
 
 def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
@@ -23,18 +24,33 @@ def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
             mask that would replace an input.
     """
     output = Path(output)
-    if suffix_of(output) and not output.is_dir():
+    if is_mask_file(output):
         if len(cases) != 1:
             raise ConfigError(f"expected a folder for the masks of {len(cases)} cases, got the file {output}")
         targets = [output]
     else:
         if output.is_file():
-            kinds = " or ".join(supported_suffixes())
-            raise ConfigError(f"expected a folder, or a file ending in {kinds}; {output} is another file")
+            raise ConfigError(
+                f"expected a folder, or a file ending in {' or '.join(SUFFIXES)}; {output} is another file"
+            )
+        if (suffix := suffix_of(output)) and not output.is_dir():
+            raise ConfigError(
+                f"masks are NIfTI files; expected -o ending in {' or '.join(SUFFIXES)}, got {suffix}"
+            )
         targets = [output / f"{case.case_id}{case.suffix}" for case in cases]
     _refuse_same_name(cases, targets)
     _refuse_inputs(cases, targets)
     return targets
+
+
+def is_mask_file(output: str | Path) -> bool:
+    """Whether an output is the file for one mask, and not a folder for many.
+
+    Example:
+        >>> is_mask_file("mask.nii.gz"), is_mask_file("masks")
+        (True, False)
+    """
+    return Path(output).name.lower().endswith(SUFFIXES) and not Path(output).is_dir()
 
 
 def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
@@ -53,3 +69,7 @@ def _refuse_inputs(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
     for target in targets:
         if target.resolve() in inputs:
             raise ConfigError(f"the mask {target} would replace an input; choose another --output")
+        if target.resolve().parent in inputs:
+            raise ConfigError(
+                f"the mask {target} would lie among the slices of an input; choose another --output"
+            )

@@ -27,6 +27,8 @@ class Prediction:
         label_names: Name of each label, 0 the background.
         seconds: Seconds spent per stage: read, preprocess, network, restore.
         notes: What the user should know about this case: unusual spacing, memory that ran short.
+        probabilities: ``(K, *S)`` float16, the mean over networks, if they were asked for. They are rounded:
+            where two classes are equal to four digits, ``labels`` decides.
     """
 
     labels: Labels
@@ -34,6 +36,7 @@ class Prediction:
     label_names: Mapping[int, str]
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
+    probabilities: npt.NDArray[np.floating] | None = None
 
     @property
     def geometry(self) -> Geometry:

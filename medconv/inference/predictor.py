@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,7 @@ from medconv.inference.device import (
 from medconv.inference.ensemble import LogMeanProbability, agreed_plan
 from medconv.inference.memory import first_that_fits
 from medconv.inference.prediction import Labels, Prediction
+from medconv.inference.spacious import spacious_array
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tta import mirror_average
 from medconv.inference.volumes import spacing_note, to_volume
@@ -150,13 +153,16 @@ class Predictor:
         """Name of each label, 0 the background."""
         return dict(self.plan.label_names)
 
-    def predict(self, x: Any, *, spacing_mm: Sequence[float] | None = None) -> Prediction:
+    def predict(
+        self, x: Any, *, spacing_mm: Sequence[float] | None = None, probabilities: bool = False
+    ) -> Prediction:
         """Label one volume on its own grid.
 
         Args:
-            x: The path of a NIfTI file; several paths, one a channel; a nibabel image; or an array ``(*S)``
-                or ``(C, *S)`` with ``spacing_mm``.
+            x: The path of a file or of a folder with a DICOM series; several paths, one a channel; a nibabel
+                image; or an array ``(*S)`` or ``(C, *S)`` with ``spacing_mm``.
             spacing_mm: Voxel edge lengths of an array; files and images carry their own.
+            probabilities: Keep the probability of every class too, ``2 K prod(S)`` bytes.
 
         Raises:
             BadImageError: A file cannot be read, or has another number of channels than the network.
@@ -168,25 +174,33 @@ class Predictor:
         watch = Stopwatch(self.device)
         with watch.stage("read"):
             volume = to_volume(x, self.plan.in_channels, spacing_mm)
-        prediction = self._segment(volume, watch)
+        prediction = self._segment(volume, watch, probabilities)
         if spacing_mm is not None and len(spacing_mm) == 2:  # a slice came without its third axis
-            prediction = replace(prediction, labels=prediction.labels[..., 0])
+            kept = prediction.probabilities
+            prediction = replace(
+                prediction,
+                labels=prediction.labels[..., 0],
+                probabilities=None if kept is None else kept[..., 0],
+            )
         for note in prediction.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction
 
-    def _segment(self, volume: Volume, watch: Stopwatch) -> Prediction:
+    def _segment(self, volume: Volume, watch: Stopwatch, probabilities: bool) -> Prediction:
         with watch.stage("preprocess"):
             image, record = self._preprocessor.apply(volume)
         with watch.stage("network"):
             scores, how = first_that_fits(self._attempts(image[None]))
         with watch.stage("restore"):
-            labels, where = first_that_fits(self._restorations(scores[0], record))
+            kept = (
+                spacious_array((self.plan.num_classes, *record.shape), np.float16) if probabilities else None
+            )
+            labels, where = first_that_fits(self._restorations(scores[0], record, kept))
         short = [
             f"{volume.name}: GPU memory ran short; went on with {words}" for words in (how, where) if words
         ]
         notes = [*spacing_note(volume, self.plan), *short]
-        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes))
+        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes), kept)
 
     def _attempts(self, image: Tensor) -> dict[str, Callable[[], Tensor]]:
         there = self.device
@@ -196,11 +210,13 @@ class Predictor:
             attempts["one tile at a time, gathered on the CPU"] = lambda: self._scores(image.cpu(), 1)
         return attempts
 
-    def _restorations(self, scores: Tensor, record: Record) -> dict[str, Callable[[], Labels]]:
+    def _restorations(
+        self, scores: Tensor, record: Record, kept: npt.NDArray[np.floating] | None
+    ) -> dict[str, Callable[[], Labels]]:
         restore = self._preprocessor.restore
         return {
-            "": lambda: restore(scores, record),
-            "the labels made on the CPU": lambda: restore(scores.cpu(), record),
+            "": lambda: restore(scores, record, kept),
+            "the labels made on the CPU": lambda: restore(scores.cpu(), record, kept),
         }
 
     @torch.inference_mode()

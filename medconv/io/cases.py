@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medconv.errors import DatasetError
+from medconv.io.dicom import is_series_folder
 from medconv.io.readers import suffix_of, supported_suffixes
 
 _CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -120,10 +121,11 @@ def is_hidden(path: Path) -> bool:
 def _check_files(case: Case, used: dict[Path, str], problems: list[str]) -> None:
     own: set[Path] = set()
     for path in (*case.images, *([case.label] if case.label else [])):
-        if suffix_of(path) is None:
+        is_series = is_series_folder(path)
+        if suffix_of(path) is None and not is_series:
             kinds = ", ".join(supported_suffixes())
             problems.append(f"case {case.case_id}: {path.name} does not end in {kinds}")
-        elif not path.is_file():
+        elif not path.is_file() and not is_series:
             problems.append(f"case {case.case_id}: no such file: {path}")
         elif (file := path.resolve()) in own:
             problems.append(

@@ -96,6 +96,17 @@ def undo_reorient(
     return _turn(data, *_moves(orientation, native.orientation))
 
 
+def turned_view(data: npt.NDArray[Scalar], geometry: Geometry, orientation: str) -> npt.NDArray[Scalar]:
+    """The same memory with the axes of :func:`reorient`: what is written there lands turned back in ``data``.
+
+    Args:
+        data: ``(C, *S)``.
+        geometry: Of ``data`` as it is.
+        orientation: As for :func:`reorient`.
+    """
+    return _turned(data, *_moves(geometry.orientation, orientation))
+
+
 def reorient_geometry(geometry: Geometry, shape: Sequence[int], orientation: str) -> Geometry:
     """The geometry that :func:`reorient` returns, without touching voxels.
 
@@ -214,9 +225,13 @@ def _moves(source: str, target: str) -> tuple[tuple[int, ...], tuple[bool, ...]]
 
 
 def _turn(data: npt.NDArray[Scalar], axes: tuple[int, ...], flips: tuple[bool, ...]) -> npt.NDArray[Scalar]:
+    return np.ascontiguousarray(_turned(data, axes, flips))
+
+
+def _turned(data: npt.NDArray[Scalar], axes: tuple[int, ...], flips: tuple[bool, ...]) -> npt.NDArray[Scalar]:
     turned = data.transpose(0, *(axis + 1 for axis in axes))
     steps: list[Any] = [slice(None, None, -1 if flip else 1) for flip in flips]
-    return np.ascontiguousarray(turned[(slice(None), *steps)])
+    return turned[(slice(None), *steps)]
 
 
 def _without_shear(affine: FloatArray, spacing: FloatArray, name: str) -> FloatArray:

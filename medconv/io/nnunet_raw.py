@@ -25,7 +25,7 @@ def read_nnunet_raw(root: Path, description: dict[str, Any]) -> Dataset:
     suffix = description.get("file_ending", ".nii.gz")
     if suffix not in supported_suffixes():
         problems.append(
-            f"dataset.json: expected 'file_ending' {' or '.join(supported_suffixes())}, got {suffix!r}"
+            f"dataset.json: expected 'file_ending' {', '.join(supported_suffixes())}, got {suffix!r}"
         )
     if "dataset" in description:
         problems.append(

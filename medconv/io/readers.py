@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from medconv.errors import BadImageError
 from medconv.io import nifti
+from medconv.io.dicom import is_series_folder
 from medconv.io.geometry import require_same_grid
 from medconv.io.nifti.file import SUFFIXES
 from medconv.io.volume import Volume
@@ -21,20 +24,37 @@ class Reader:
 
     Args:
         name: Of the format.
-        suffixes: Lower-case endings of file names, longest first.
-        read_header: Shape and geometry without voxels.
-        read_volume: Images.
-        read_labels: Label maps.
+        suffixes: Lower-case endings of file names, longest first; none for folders.
+        module: Where ``read_header``, ``read_volume`` and ``read_labels`` of the format are. It is imported when
+            a file is read, so that nobody waits for the library of a format that is not there.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    read_header: Callable[..., nifti.Header]
-    read_volume: Callable[..., Volume]
-    read_labels: Callable[..., Volume]
+    module: str
+
+    @property
+    def read_header(self) -> Callable[..., nifti.Header]:
+        """Shape and geometry without voxels."""
+        return cast("Callable[..., nifti.Header]", import_module(self.module).read_header)
+
+    @property
+    def read_volume(self) -> Callable[..., Volume]:
+        """Images."""
+        return cast("Callable[..., Volume]", import_module(self.module).read_volume)
+
+    @property
+    def read_labels(self) -> Callable[..., Volume]:
+        """Label maps."""
+        return cast("Callable[..., Volume]", import_module(self.module).read_labels)
 
 
-READERS = (Reader("NIfTI", SUFFIXES, nifti.read_header, nifti.read_volume, nifti.read_labels),)
+DICOM = Reader("DICOM series", (), "medconv.io.dicom.read")
+READERS = (
+    Reader("NIfTI", SUFFIXES, "medconv.io.nifti"),
+    Reader("NRRD", (".nrrd", ".nhdr"), "medconv.io.itk"),
+    Reader("MetaImage", (".mha", ".mhd"), "medconv.io.itk"),
+)
 
 
 def supported_suffixes() -> tuple[str, ...]:
@@ -42,7 +62,7 @@ def supported_suffixes() -> tuple[str, ...]:
 
     Example:
         >>> supported_suffixes()
-        ('.nii.gz', '.nii')
+        ('.nii.gz', '.nii', '.nrrd', '.nhdr', '.mha', '.mhd')
     """
     return tuple(suffix for reader in READERS for suffix in reader.suffixes)
 
@@ -69,18 +89,20 @@ def stem_of(path: str | Path) -> str:
 
 
 def reader_for(path: str | Path) -> Reader:
-    """The reader of a file, chosen by its name.
+    """The reader of a file, chosen by its name, or of the DICOM series in a folder.
 
     Raises:
         BadImageError: No reader knows the ending; the text lists those that exist.
     """
+    if is_series_folder(Path(path)):
+        return DICOM
     suffix = (suffix_of(path) or "").lower()
     for reader in READERS:
         if suffix in reader.suffixes:
             return reader
     raise BadImageError(
-        f"{path}: expected a file ending in {', '.join(supported_suffixes())}; convert it to one of "
-        f"these first"
+        f"{path}: expected a file ending in {', '.join(supported_suffixes())}, or a folder with a DICOM series; "
+        f"convert it to one of these first"
     )
 
 

@@ -39,6 +39,7 @@ def draw_overlay(
     orientation: str | None = None,
     *,
     at_disagreement: bool = False,
+    note: str = "",
 ) -> Picture:
     """Draw outlines of truth (solid) and prediction (dashed) on three orthogonal slices, to physical scale.
 
@@ -55,6 +56,7 @@ def draw_overlay(
         title: First line of the heading, such as the case's name.
         orientation: Direction in which each axis grows, such as ``"RAS"``; letters mark the edges then.
         at_disagreement: Cut through the largest piece in which both differ, if they do.
+        note: Second line of the heading in place of the Dice.
 
     Shape:
         - ``image``, ``truth``, ``prediction``: ``(*S)``, 2-D or 3-D, on one grid.
@@ -81,7 +83,7 @@ def draw_overlay(
     sides = _labels_on_grid(image, {"truth": truth, "prediction": prediction})
     names = _names(sides, label_names or {})
     picture = _draw_panels(image, sides, names, spacing, orientation, at_disagreement)
-    _write_heading(picture, title, _score_line(sides, names))
+    _write_heading(picture, title, note or _score_line(sides, names))
     _write_legend(picture, names, list(sides))
     if path is not None:
         picture.write(path)

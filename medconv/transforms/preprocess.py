@@ -18,6 +18,7 @@ from medconv.io.geometry import (
     reorient_shape,
     require_same_grid,
     resize_geometry,
+    turned_view,
     undo_reorient,
 )
 from medconv.io.volume import Volume
@@ -143,12 +144,15 @@ class Preprocessor:
         dtype = np.uint8 if self.plan.num_classes <= 256 else np.int16
         return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
 
-    def restore(self, logits: Tensor, record: Record) -> npt.NDArray[np.unsignedinteger]:
+    def restore(
+        self, logits: Tensor, record: Record, probabilities: npt.NDArray[np.floating] | None = None
+    ) -> npt.NDArray[np.unsignedinteger]:
         """The label of each stored voxel: scores resampled linearly, the largest wins, axes turned back.
 
         Args:
             logits: ``(K, *S')``, any floating type, on any device.
             record: Of the image.
+            probabilities: ``(K, *S)`` of any floating type, filled with the probability of each class.
 
         Returns:
             ``(*S)`` of the smallest unsigned integer type.
@@ -162,9 +166,16 @@ class Preprocessor:
         dtype = np.min_scalar_type(self.plan.num_classes - 1)
         shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
         labels = np.empty((1, *shape), dtype)
+        filled = (
+            None
+            if probabilities is None
+            else turned_view(probabilities, record.geometry, self.plan.orientation)
+        )
         for place, scores in self._slabs(logits, record, shape):
             # max is several times faster than argmax over the first axis
             labels[0, place] = scores.max(dim=0).indices.cpu().numpy()
+            if filled is not None:
+                filled[:, place] = scores.softmax(dim=0).cpu().numpy()
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
@@ -180,11 +191,9 @@ class Preprocessor:
         Raises:
             ShapeError: The logits are not on the grid of the record.
         """
-        shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
-        probabilities = np.empty((self.plan.num_classes, *shape), np.float32)
-        for place, scores in self._slabs(logits, record, shape):
-            probabilities[:, place] = scores.softmax(dim=0).cpu().numpy()
-        return undo_reorient(probabilities, record.geometry, self.plan.orientation)
+        probabilities = np.empty((self.plan.num_classes, *record.shape), np.float32)
+        self.restore(logits, record, probabilities)
+        return probabilities
 
     def _slabs(
         self, logits: Tensor, record: Record, shape: tuple[int, ...]

@@ -176,7 +176,7 @@ def test_one_and_several_processes_measure_the_same(folders: tuple[Path, Path], 
     ("words", "message"),
     [
         (["nowhere", "{ref}"], "no prediction file or folder nowhere"),
-        (["{pred}", "{empty}"], "expected references ending in .nii.gz or .nii in"),
+        (["{pred}", "{empty}"], "expected references ending in .nii.gz, .nii, .nrrd"),
         (["{pred}/case_0.nii.gz", "{ref}"], "expected two files or two folders"),
         (["{pred}", "{ref}", "--empties", "worst"], "expected diagonal, inf, nan or a number"),
         (["{pred}", "{ref}", "--regions", "{{a: [1]}}"], "expected declared labels for regions"),

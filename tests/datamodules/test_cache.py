@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -9,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_dicom import save_series
 
 from medconv.datamodules.cache import CaseCache
 from medconv.errors import DatasetError
-from medconv.io import discover, read_labels, read_volume
+from medconv.io import discover, read_image, read_labels, read_volume, write_labels
 from medconv.planning import propose_plan
 from medconv.transforms import Preprocessor
 
@@ -133,3 +135,21 @@ def test_a_cache_travels_to_a_worker_without_its_maps(cache, dataset):
     sent = pickle.dumps(cache)
     assert len(sent) < expected.nbytes / 2
     np.testing.assert_array_equal(pickle.loads(sent).open(dataset.cases[0]).image, expected)
+
+
+def test_a_series_is_prepared_and_prepared_anew_when_a_slice_changes(tmp_path):
+    series = save_series(tmp_path / "ct")
+    volume = read_image([series])
+    write_labels(tmp_path / "mask.nii.gz", (volume.data[0] > -800).astype(np.uint8), volume)
+    (tmp_path / "list.csv").write_text("image,label\nct,mask.nii.gz\n")
+    (tmp_path / "list.json").write_text(
+        json.dumps({"channel_names": {"0": "CT"}, "labels": {"background": 0, "body": 1}})
+    )
+    dataset = discover(tmp_path / "list.csv")
+    cache = CaseCache(tmp_path / "cache", propose_plan(dataset, spacing_mm=volume.geometry.spacing_mm))
+    assert cache.build(dataset.cases) == {}
+    assert cache.open(dataset.cases[0]).native_label.shape == volume.shape
+    changed = next(series.iterdir())
+    os.utime(changed, ns=(0, stamp(changed) + 1))
+    assert cache.build(dataset.cases) == {}
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 2

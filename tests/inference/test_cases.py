@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,18 @@ import torch
 from tiny_checkpoint import tiny_plan
 from torch import Tensor, nn
 
-from medconv.inference import InputCase, Predictor, collect_inputs, plan_outputs, predict_case, predict_cases
+from medconv.inference import (
+    InputCase,
+    Prediction,
+    Predictor,
+    collect_inputs,
+    plan_outputs,
+    predict_case,
+    predict_cases,
+)
+from medconv.inference import cases as cases_module
+from medconv.inference.companions import PerClass, Place, Probabilities
+from medconv.io.claim import claim
 
 NiftiFactory = Callable[..., Path]
 
@@ -79,7 +91,11 @@ def test_a_full_disk_fails_the_case_and_leaves_nothing(
     monkeypatch.setattr(nib.Nifti1Image, "to_filename", full)
     result = predict_case(predictor, case, output)
     assert result.status == "failed"
-    assert "OSError: [Errno 28] No space left on device" in result.message
+    assert result.found_disk_full
+    assert result.message == (
+        f"{output}: nothing was written, the disk is full (No space left on device); free some space, then run the "
+        "same command with --skip-existing"
+    )
     assert files(tmp_path / "out") == []
 
 
@@ -117,3 +133,118 @@ def test_warnings_become_remarks(predictor: Predictor, tiny_nifti: NiftiFactory,
         result = predict_case(predictor, case, tmp_path / "mask.nii")
     assert result.status == "ok"
     assert "voxels of 0.8 x 0.8 x 10 mm are up to 4.0 times off the 0.8 x 0.8 x 2.5 mm" in result.message
+
+
+def test_two_full_disks_in_a_row_stop_the_run_and_one_does_not(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_filename = nib.Nifti1Image.to_filename
+    full = {"b", "d", "e"}
+
+    def sometimes(image: nib.Nifti1Image, name: Path) -> None:
+        if Path(name).name[1] in full:
+            raise OSError(28, "No space left on device")
+        to_filename(image, name)
+
+    jobs = [(InputCase(n, (tiny_nifti(f"{n}.nii"),)), tmp_path / "out" / f"{n}.nii") for n in "abcdef"]
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", sometimes)
+    results = list(predict_cases(predictor, jobs))
+    assert [(r.case_id, r.status) for r in results] == [
+        ("a", "ok"),
+        ("b", "failed"),
+        ("c", "ok"),
+        ("d", "failed"),
+        ("e", "failed"),
+    ]
+    assert files(tmp_path / "out") == ["a.nii", "c.nii"]
+
+
+def test_a_case_that_another_job_is_making_is_left_to_it(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    case, output = InputCase("a", (tiny_nifti("a.nii"),)), tmp_path / "out" / "a.nii"
+    with claim(output):
+        result = predict_case(predictor, case, output)
+        assert (result.status, result.message) == ("skipped", "another job is making it")
+        assert not output.exists()
+    assert predict_case(predictor, case, output).status == "ok"
+    assert files(tmp_path / "out") == ["a.nii"]
+
+
+def test_a_mask_that_another_job_finished_meanwhile_is_not_made_again(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, output = InputCase("a", (tiny_nifti("a.nii"),)), tmp_path / "out" / "a.nii"
+
+    @contextmanager
+    def after_the_other(target: Path) -> Iterator[bool]:
+        monkeypatch.undo()
+        assert predict_case(predictor, case, target).status == "ok"
+        yield True
+
+    monkeypatch.setattr(cases_module, "claim", after_the_other)
+    result = predict_case(predictor, case, output, skip_existing=True)
+    assert (result.status, result.message) == ("skipped", "its mask exists")
+
+
+def test_a_case_is_done_when_its_companions_are(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    case, output = InputCase("a", (tiny_nifti("a.nii"),)), tmp_path / "out" / "a.nii"
+    companions = [
+        Probabilities(Place(is_alone=False)),
+        PerClass(Place(is_alone=False), predictor.label_names),
+    ]
+    assert predict_case(predictor, case, output).status == "ok"
+    again = predict_case(predictor, case, output, skip_existing=True, companions=companions, measure=True)
+    assert again.status == "ok"
+    assert 0.9 < (again.structures[0].mean_probability or 0) < 1
+    assert set(again.stages) == {"read", "preprocess", "network", "restore", "measure", "write"}
+    made = [path for companion in companions for path in companion.files(output)]
+    assert all(path.is_file() for path in made)
+    assert (
+        predict_case(predictor, case, output, skip_existing=True, companions=companions).status == "skipped"
+    )
+    made[-1].unlink()
+    assert predict_case(predictor, case, output, skip_existing=True, companions=companions).status == "ok"
+
+
+def test_a_mask_appears_after_its_companions(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    seen = []
+
+    class Watching(PerClass):
+        def write(self, prediction: Prediction, mask: Path) -> None:
+            seen.append(mask.exists())
+            super().write(prediction, mask)
+
+    case, output = InputCase("a", (tiny_nifti("a.nii"),)), tmp_path / "out" / "a.nii"
+    watching = Watching(Place(is_alone=False), predictor.label_names)
+    assert predict_case(predictor, case, output, companions=[watching]).status == "ok"
+    assert seen == [False]
+
+
+def test_a_folder_that_cannot_be_made_fails_the_case(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    result = predict_case(predictor, InputCase("a", (tiny_nifti("a.nii"),)), tmp_path / "file" / "a.nii")
+    assert (result.status, result.found_disk_full) == ("failed", False)
+    assert "NotADirectoryError" in result.message or "FileExistsError" in result.message
+
+
+def test_the_same_warning_is_one_remark(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    class Twice(PerClass):
+        def write(self, prediction: Prediction, mask: Path) -> None:
+            for _ in range(2):
+                warnings.warn("once is enough", UserWarning, stacklevel=1)
+
+        def files(self, mask: Path) -> tuple[Path, ...]:
+            return ()
+
+    case = InputCase("a", (tiny_nifti("a.nii"),))
+    twice = Twice(Place(is_alone=False), predictor.label_names)
+    assert predict_case(predictor, case, tmp_path / "m.nii", companions=[twice]).message == "once is enough"

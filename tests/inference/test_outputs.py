@@ -68,3 +68,18 @@ def test_an_input_is_recognised_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "in")
     with pytest.raises(ConfigError, match="would replace an input"):
         plan_outputs(cases(str(tmp_path / "in" / "a.nii.gz")), tmp_path / "link")
+
+
+def test_masks_are_nifti_whatever_the_input_is(tmp_path: Path) -> None:
+    planned = plan_outputs(cases("in/a.nrrd", "in/series"), tmp_path)
+    assert planned == [tmp_path / "a.nii.gz", tmp_path / "series.nii.gz"]
+    with pytest.raises(ConfigError, match=r"masks are NIfTI files; expected -o ending in .*, got \.mha"):
+        plan_outputs(cases("in/a.mha"), "mask.mha")
+
+
+def test_a_mask_among_the_slices_of_its_series_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    with pytest.raises(
+        ConfigError, match=r"ct\.nii\.gz would lie among the slices of an input; choose another"
+    ):
+        plan_outputs([InputCase("ct", (tmp_path / "ct",))], tmp_path / "ct")

@@ -3,8 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_dicom import save_series
 
 from medconv.errors import DatasetError
 from medconv.io import discover, read_image, read_labels, scan_label_names
@@ -245,7 +247,7 @@ def test_file_endings_and_keys_that_cannot_be_followed_are_refused(nnunet):
     description = json.loads((nnunet / "dataset.json").read_text())
     describe(nnunet, {**description, "file_ending": ".png", "dataset": {}})
     message = problems_of(nnunet)
-    assert "expected 'file_ending' .nii.gz or .nii, got '.png'" in message
+    assert "expected 'file_ending' .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, got '.png'" in message
     assert "the key 'dataset'" in message
 
 
@@ -310,7 +312,7 @@ def test_every_problem_of_a_csv_is_listed(table):
         "scans/none.nii.gz,masks/b.nii.gz",
         "scans/b0.nii.gz,",
         "scans/b1.nii.gz,masks/b.nii.gz,extra",
-        "scans/b 1.mha,masks/b.nii.gz",
+        "scans/b 1.png,masks/b.nii.gz",
     )
     message = problems_of(path)
     for expected in (
@@ -318,8 +320,8 @@ def test_every_problem_of_a_csv_is_listed(table):
         "case none: no such file",
         "line 5: nothing in label",
         "line 6: more fields than columns",
-        "case id 'b 1.mha': use 1 to 128",
-        "b 1.mha does not end in .nii.gz, .nii",
+        "case id 'b 1.png': use 1 to 128",
+        "b 1.png does not end in .nii.gz, .nii",
     ):
         assert expected in message
 
@@ -346,3 +348,16 @@ def test_csv_that_cannot_be_read_is_refused(tmp_path):
         discover(tmp_path / "bytes.csv")
     (tmp_path / "empty.csv").write_text("")
     assert "expected a column image" in problems_of(tmp_path / "empty.csv")
+
+
+def test_a_csv_may_name_dicom_series_and_other_formats(table, tmp_path):
+    series = save_series(tmp_path / "scans" / "ct")
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "scans" / "b0.nii.gz")), str(tmp_path / "scans" / "b.nrrd"))
+    path = table("image,label", "scans/ct,masks/a.nii.gz", "scans/b.nrrd,masks/b.nii.gz")
+    assert {case.case_id: case.images for case in discover(path).cases} == {
+        "ct": (series,),
+        "b": (tmp_path / "scans" / "b.nrrd",),
+    }
+    (tmp_path / "scans" / "empty").mkdir()
+    with pytest.raises(DatasetError, match=r"case empty: empty does not end in \.nii\.gz, .*, \.mhd"):
+        discover(table("image,label", "scans/empty,masks/a.nii.gz"))

@@ -15,6 +15,7 @@ from medconv.io.geometry import (
     reorient_shape,
     require_same_grid,
     resize_geometry,
+    turned_view,
     undo_reorient,
 )
 
@@ -211,3 +212,12 @@ def test_a_tiny_turn_counts_by_its_effect_at_the_far_corner():
 def test_other_shapes_are_refused_with_both():
     with pytest.raises(GeometryError, match=r"expected the shape \(10, 11, 12\).*got \(10, 11, 13\)"):
         require_same_grid(volume(np.eye(4)), volume(np.eye(4), (10, 11, 13)))
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "SAR", "native"])
+def test_what_is_written_to_a_turned_view_lands_turned_back(rng, oblique_affine, orientation):
+    data, geometry = rng.random((2, 4, 5, 6)), geometry_from_affine(oblique_affine)
+    turned, _ = reorient(data, geometry, orientation)
+    target = np.zeros_like(data)
+    turned_view(target, geometry, orientation)[...] = turned
+    assert np.array_equal(target, data)

@@ -10,18 +10,20 @@ def test_a_file_name_finds_its_reader(name):
     assert reader_for(name).name == "NIfTI"
 
 
-@pytest.mark.parametrize("name", ["a.mha", "a.gz", "a", "nii", "a.nii.zip"])
+@pytest.mark.parametrize("name", ["a.png", "a.gz", "a", "nii", "a.nii.zip"])
 def test_unknown_suffix_is_refused_with_those_that_exist(name):
-    with pytest.raises(BadImageError, match=r"expected a file ending in \.nii\.gz, \.nii; convert"):
+    with pytest.raises(
+        BadImageError, match=r"expected a file ending in \.nii\.gz, \.nii, \.nrrd, .*; convert"
+    ):
         reader_for(name)
 
 
 def test_stem_and_suffix_make_up_the_name():
     for name in ("scan.v2.nii.gz", "scan.NII", "x.nii"):
         assert stem_of(name) + suffix_of(name) == name
-    assert suffix_of("x.mha") is None
-    assert stem_of("x.mha") == "x.mha"
-    assert set(supported_suffixes()) == {".nii", ".nii.gz"}
+    assert suffix_of("x.png") is None
+    assert stem_of("x.png") == "x.png"
+    assert set(supported_suffixes()) == {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"}
 
 
 def test_files_become_channels_in_their_order(tiny_nifti, rng):

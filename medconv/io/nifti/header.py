@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
 
 from medconv.errors import BadImageError, GeometryError
 from medconv.io.geometry import GRID_TOLERANCE_VOX, geometry_from_affine, grid_difference_vox
@@ -20,6 +24,7 @@ Form = Literal["qform", "sform"]
 
 _FORMS: tuple[Form, Form] = ("sform", "qform")
 _LENGTH_UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
+_NIFTI1_LARGEST_AXIS = 32767
 _DEFLATE_LIMIT = 1032
 """Deflate cannot shrink data by more than this factor, so a gzip file bounds what it can hold."""
 
@@ -61,6 +66,28 @@ def inspect_header(raw: Any, name: str, form: Form | None = None) -> Header:
     geometry, settled = _settle_affine(raw, name, form)
     shape = (*stored[:3], 1)[:3]
     return Header(math.prod(stored[3:]), shape, geometry, settled, name)
+
+
+def header_on_grid(affine: npt.ArrayLike, shape: Sequence[int], name: str, channels: int = 1) -> Header:
+    """The header of a volume that was no NIfTI file: masks on its grid get it.
+
+    Args:
+        affine: ``(4, 4)``, voxel index to mm, RAS+.
+        shape: ``*S``, three axes.
+        name: How errors call the volume.
+        channels: ``C``.
+
+    Raises:
+        BadImageError: An axis without voxels.
+        GeometryError: The affine is unusable.
+    """
+    geometry = geometry_from_affine(affine, name)
+    raw = (Nifti2Header if max(shape) > _NIFTI1_LARGEST_AXIS else Nifti1Header)()
+    raw.set_data_shape(tuple(shape))
+    raw.set_xyzt_units("mm")
+    raw.set_sform(geometry.affine, 1)
+    raw.set_qform(geometry.affine, 1)
+    return replace(inspect_header(raw, name), channels=channels)
 
 
 def check_fits(raw: Any, name: str, max_voxels: int) -> None:

@@ -41,7 +41,7 @@ def label_table_xml(names: Mapping[int, str]) -> str:
     table = ElementTree.SubElement(volume, "LabelTable")
     for value, name in sorted(names.items()):
         attributes = {"Key": str(value), **_colour(value)}
-        ElementTree.SubElement(table, "Label", attributes).text = _printable(name)
+        ElementTree.SubElement(table, "Label", attributes).text = printable(name)
     ElementTree.SubElement(volume, "StudyMetaDataLinkSet")
     ElementTree.SubElement(volume, "VolumeType").text = "Label"
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
@@ -61,12 +61,22 @@ def label_names_in_header(raw: Any) -> dict[int, str]:
     return {}
 
 
+def label_colour(value: int) -> tuple[float, float, float]:
+    """Red, green and blue of a label, 0 to 1; the background is black.
+
+    Example:
+        >>> label_colour(0)
+        (0.0, 0.0, 0.0)
+    """
+    return colorsys.hsv_to_rgb(value * _GOLDEN_ANGLE % 1, 0.75, 0.95) if value else (0.0, 0.0, 0.0)
+
+
 def _colour(value: int) -> dict[str, str]:
-    shares = colorsys.hsv_to_rgb(value * _GOLDEN_ANGLE % 1, 0.75, 0.95) if value else (0.0, 0.0, 0.0)
-    colour = {key: f"{share:.4f}" for key, share in zip(("Red", "Green", "Blue"), shares, strict=True)}
+    shares = zip(("Red", "Green", "Blue"), label_colour(value), strict=True)
+    colour = {key: f"{share:.4f}" for key, share in shares}
     return {**colour, "Alpha": "1" if value else "0"}
 
 
-def _printable(name: str) -> str:
-    """XML 1.0 has no way to write control characters."""
+def printable(name: str) -> str:
+    """A name without control characters, which XML 1.0 has no way to write and which break lines of text."""
     return "".join(c if c.isprintable() else " " for c in name)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.nifti1 import Nifti1Header, Nifti1Image
+from nibabel.nifti1 import Nifti1Image
 
 from medconv.errors import BadImageError, GeometryError
-from medconv.io.geometry import geometry_from_affine, require_same_grid
+from medconv.io.geometry import require_same_grid
 from medconv.io.nifti.file import as_bad_image, decode, is_compressed, open_nifti
 from medconv.io.nifti.header import (
     MAX_VOXELS,
@@ -19,6 +19,7 @@ from medconv.io.nifti.header import (
     Header,
     check_file_size,
     check_fits,
+    header_on_grid,
     inspect_header,
 )
 from medconv.io.nifti.label_values import to_labels
@@ -67,7 +68,7 @@ def read_volume(
     path = Path(path)
     with open_nifti(path) as (raw, stream):
         header = _checked(raw, path, max_voxels, form)
-        _check_channels(header, channels, str(path))
+        check_channels(header, channels, str(path))
         data = decode(raw, stream, np.float32)
     return _image(data, header, path, str(path))
 
@@ -96,7 +97,7 @@ def read_labels(
     path = Path(path)
     with open_nifti(path) as (raw, stream):
         header = _checked(raw, path, max_voxels, form)
-        _check_channels(header, 1, str(path))
+        check_channels(header, 1, str(path))
         if like is not None:
             require_same_grid(like, header)
         data = decode(raw, stream)
@@ -113,7 +114,7 @@ def volume_from_nibabel(image: Any, *, channels: int | None = None, max_voxels: 
     with as_bad_image(name):
         check_fits(image.header, name, max_voxels)
         header = inspect_header(image.header, name)
-        _check_channels(header, channels, name)
+        check_channels(header, channels, name)
         with np.errstate(over="ignore", invalid="ignore"):
             data = np.asanyarray(image.dataobj, dtype=np.float32)
     return _image(data, header, path, name)
@@ -152,14 +153,8 @@ def volume_from_array(
             f"got the shape {data.shape}"
         )
     data = data[..., None] if dims == 2 else data
-    geometry_from_affine(placed, "the array")
-    raw = Nifti1Header()
-    raw.set_data_shape(data.shape[1:])
-    raw.set_xyzt_units("mm")
-    raw.set_sform(placed, 1)
-    raw.set_qform(placed, 1)
-    header = inspect_header(raw, "the array")
-    return Volume(_require_finite(data.astype(np.float32), "the array"), header.geometry, header.raw)
+    header = header_on_grid(placed, data.shape[1:], "the array")
+    return Volume(require_finite(data.astype(np.float32), "the array"), header.geometry, header.raw)
 
 
 def _affine_of(spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -176,7 +171,12 @@ def _checked(raw: Any, path: Path, max_voxels: int, form: Form | None) -> Header
     return header
 
 
-def _check_channels(header: Header, channels: int | None, name: str) -> None:
+def check_channels(header: Header, channels: int | None, name: str) -> None:
+    """Refuse another number of channels than expected.
+
+    Raises:
+        BadImageError: It is another; with both numbers.
+    """
     if channels is not None and header.channels != channels:
         raise BadImageError(
             f"{name}: expected {channels} channel(s), got {header.channels}; take the right file, or "
@@ -187,7 +187,7 @@ def _check_channels(header: Header, channels: int | None, name: str) -> None:
 
 
 def _image(data: npt.NDArray[Any], header: Header, path: Path | None, name: str) -> Volume:
-    data = _channels_first(_require_finite(data, name), header)
+    data = _channels_first(require_finite(data, name), header)
     return Volume(data, header.geometry, header.raw, path)
 
 
@@ -195,7 +195,12 @@ def _channels_first(data: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
     return np.moveaxis(data.reshape(*header.shape, header.channels), -1, 0)
 
 
-def _require_finite(data: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+def require_finite(data: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The same voxels, if all are finite.
+
+    Raises:
+        BadImageError: Some are not; with their number.
+    """
     if np.isfinite(data).all():
         return data
     nan, infinite = int(np.isnan(data).sum()), int(np.isinf(data).sum())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def labels_to_nibabel(
         BadImageError: Values that are not labels.
         GeometryError: The shape is not that of ``like``.
     """
-    _require_shape(labels.shape, like)
+    require_shape(labels.shape, like)
     values = to_labels(np.asarray(labels), f"labels for {like.name}")
-    header = _header_for(like, values.dtype)
+    header = header_for(like, values.dtype)
     header["intent_code"] = _INTENT_LABEL
     header["cal_min"], header["cal_max"] = 0, values.max()
     if label_names:
@@ -79,14 +80,19 @@ def write_volume(path: str | Path, data: npt.NDArray[Any], like: Volume) -> None
         GeometryError: The spatial shape is not that of ``like``.
     """
     channels = data if data.ndim == len(like.shape) + 1 else data[None]
-    _require_shape(channels.shape[1:], like)
-    header = _header_for(like, np.dtype(np.float32))
+    require_shape(channels.shape[1:], like)
+    header = header_for(like, np.dtype(np.float32))
     header["cal_min"], header["cal_max"] = 0, 0
     voxels = channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
     _save(path, _image(voxels.astype(np.float32, copy=False), header), like)
 
 
-def _require_shape(shape: tuple[int, ...], like: Volume) -> None:
+def require_shape(shape: tuple[int, ...], like: Volume) -> None:
+    """Refuse voxels that do not fill the grid of ``like``.
+
+    Raises:
+        GeometryError: They do not; with both shapes.
+    """
     if tuple(shape) != like.shape:
         raise GeometryError(
             f"{like.name}: expected voxels of its shape {like.shape} to write on its grid, got "
@@ -95,7 +101,8 @@ def _require_shape(shape: tuple[int, ...], like: Volume) -> None:
         )
 
 
-def _header_for(like: Volume, dtype: np.dtype[Any]) -> Any:
+def header_for(like: Volume, dtype: np.dtype[Any]) -> Any:
+    """The header of ``like`` for voxels of another type, unscaled and without extensions."""
     header = like.header.copy()
     header.extensions.clear()
     header.set_data_dtype(dtype)
@@ -108,11 +115,23 @@ def _image(voxels: npt.NDArray[Any], header: Any) -> Any:
     return image_class(voxels, header.get_best_affine(), header)
 
 
-def _save(path: str | Path, image: Any, like: Volume) -> None:
+@contextmanager
+def whole_file(path: str | Path, like: Volume) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` when all went well.
+
+    Raises:
+        BadImageError: A name without a NIfTI suffix.
+        ConfigError: ``path`` is the file that ``like`` was read from.
+    """
     path = Path(path)
     if not path.name.lower().endswith(SUFFIXES):
         raise BadImageError(f"{path}: expected a name ending in {' or '.join(SUFFIXES)}; add one of them")
     if like.path is not None and path.resolve() == like.path.resolve():
         raise ConfigError(f"{path}: is the image itself, which would be lost; choose another name or folder")
     with atomic_path(path) as temporary:
+        yield temporary
+
+
+def _save(path: str | Path, image: Any, like: Volume) -> None:
+    with whole_file(path, like) as temporary:
         image.to_filename(temporary)

@@ -1,0 +1,112 @@
+"""What a run was: versions, machine, networks, settings, and what became of every case."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from medconv import __version__
+from medconv.inference.cases import CaseResult
+from medconv.inference.predictor import Predictor
+from medconv.inference.statistics import Structure
+
+RECORD_SCHEMA = 1
+_PACKAGES = ("torch", "monai", "numpy", "nibabel", "pydicom")
+_CHUNK_BYTES = 2**20
+
+
+def run_record(
+    predictor: Predictor,
+    checkpoints: Sequence[str | Path],
+    results: Sequence[CaseResult],
+    *,
+    inputs: Mapping[str, Sequence[Path]],
+    words: Sequence[str],
+    started: datetime,
+    status: str,
+) -> dict[str, Any]:
+    """A run as plain values, for a JSON file.
+
+    Args:
+        predictor: What predicted.
+        checkpoints: Its files; each is hashed, so that a mask can be traced to its weights.
+        results: Of the cases so far.
+        inputs: Files of each case, those not begun included.
+        words: The command as it was typed.
+        started: When.
+        status: ``"finished"`` or ``"interrupted"``.
+    """
+    ended = datetime.now(UTC)
+    done = {result.case_id: result for result in results}
+    return {
+        "schema": RECORD_SCHEMA,
+        "status": status,
+        "command": list(words),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": ended.isoformat(timespec="seconds"),
+        "seconds": round((ended - started).total_seconds(), 3),
+        "versions": _versions(),
+        "machine": {"system": platform.platform(), "device": predictor.setting},
+        "model": {
+            "checkpoints": [{"file": str(path), "sha256": sha256_of(path)} for path in checkpoints],
+            "labels": {str(value): name for value, name in predictor.label_names.items()},
+            "channels": list(predictor.plan.channel_names),
+            "spacing_mm": list(predictor.plan.spacing_mm),
+        },
+        "settings": {
+            "overlap": predictor.overlap,
+            "tile_batch": predictor.tile_batch,
+            "mirrored_axes": list(predictor.mirrored_axes),
+        },
+        "counts": _counts(results, len(inputs)),
+        "cases": [_case(case_id, paths, done.get(case_id)) for case_id, paths in inputs.items()],
+    }
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {"medconv": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a source tree on the path, without metadata
+            found[package] = "unknown"
+    return found
+
+
+def _counts(results: Sequence[CaseResult], total: int) -> dict[str, int]:
+    counts = {status: sum(r.status == status for r in results) for status in ("ok", "skipped", "failed")}
+    return {**counts, "not_finished": total - len(results)}
+
+
+def _case(case_id: str, paths: Sequence[Path], result: CaseResult | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"case": case_id, "inputs": [str(path) for path in paths]}
+    if result is None:
+        return {**record, "status": "not_finished"}
+    return {
+        **record,
+        "status": result.status,
+        "message": result.message,
+        "output": str(result.output),
+        "seconds": round(result.seconds, 3),
+        "stages": {stage: round(seconds, 3) for stage, seconds in result.stages.items()},
+        "structures": [_structure(structure) for structure in result.structures],
+    }
+
+
+def _structure(structure: Structure) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(structure).items()}

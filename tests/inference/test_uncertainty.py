@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medconv.inference.uncertainty import normalised_entropy
+
+
+@pytest.mark.parametrize("classes", [2, 3, 15])
+def test_it_is_scipys_entropy_as_a_share_of_the_largest(rng: np.random.Generator, classes: int) -> None:
+    probabilities = rng.dirichlet(np.full(classes, 0.3), (4, 5, 6)).transpose(3, 0, 1, 2)
+    expected = stats.entropy(probabilities, axis=0) / np.log(classes)
+    np.testing.assert_allclose(normalised_entropy(probabilities), expected, atol=1e-5)
+    np.testing.assert_allclose(normalised_entropy(probabilities.astype(np.float16)), expected, atol=2e-3)
+
+
+def test_certainty_is_0_indecision_1_and_rounding_leaves_neither() -> None:
+    certain, even = np.array([0.0, 1.0, 0.0]), np.full(3, 1 / 3)
+    probabilities = np.stack([certain, even], axis=1)[:, None].astype(np.float16)
+    assert normalised_entropy(probabilities)[0].tolist() == pytest.approx([0, 1], abs=1e-3)
+    assert normalised_entropy(np.full((2, 1, 1), 0.499)).max() == 1
+    assert normalised_entropy(np.full((2, 1, 1), 1.001)).min() == 0
