@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
+from medconv.errors import ConfigError
 
 _DESCRIPTION = """\
 Write a checkpoint for other tools, with a model card and a report of how exactly each file answers.
@@ -36,7 +37,15 @@ def main(argv: Sequence[str]) -> int:
     add("--authors", type=str, default="", help="of the model, in the card")
     add("--overwrite", action="store_true", help="replace an earlier export")
     add_plugin_option(parser)
-    options = parse(parser, argv[1:])
+    try:
+        options = parse(parser, argv[1:])
+    except ConfigError as error:
+        if "required: checkpoint" not in str(error):
+            raise
+        raise ConfigError(
+            "expected a checkpoint, got none. --to takes every word up to the next option, so put the checkpoint "
+            "first: medconv export CHECKPOINT --to onnx -o FOLDER"
+        ) from error
     checkpoint = require_file(options.checkpoint, "checkpoint")
     from medconv.export import Statement, export_checkpoint  # seconds: torch
 

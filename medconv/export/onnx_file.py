@@ -65,9 +65,8 @@ def write_onnx(program: ExportedProgram, path: Path, notes: Mapping[str, str]) -
                 verbose=False,
             )
     except Exception as error:  # the exporter's own kinds, many
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise ConfigError(
-            f"ONNX (opset {OPSET}) cannot express this network ({lines[-1] if lines else type(error).__name__}); "
+            f"ONNX (opset {OPSET}) cannot express this network ({_innermost(error):.300}); "
             "export it with --to torch, bundle or safetensors"
         ) from error
     assert model is not None
@@ -85,3 +84,11 @@ def read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
         return torch.from_numpy(logits)
 
     return run
+
+
+def _innermost(error: BaseException) -> str:
+    """What the exporter wraps: the first line of the first cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

@@ -110,7 +110,7 @@ def to_study(
 def made_to_fit(study: Study, max_voxels: int = MAX_VOXELS, downsample: bool = False) -> Study:
     """The study itself, or a coarser one if it has more voxels than a page should carry.
 
-    The axis with the finest voxels is halved until the grid fits: the image by averages, labels by the voxel
+    The axes with the finest voxels are halved until the grid fits: the image by averages, labels by the voxel
     nearest to the centre, so that no new values appear. Volumes in ml stay those of the full grid.
 
     Raises:
@@ -205,8 +205,9 @@ def _factors(shape: Sequence[int], affine: FloatArray, max_voxels: int) -> list[
     factors = [1, 1, 1]
     while prod(-(-size // factor) for size, factor in zip(shape, factors, strict=True)) > max_voxels:
         halvable = [axis for axis in range(3) if shape[axis] > factors[axis]]
-        finest = min(halvable, key=lambda axis: spacing[axis] * factors[axis])
-        factors[finest] *= 2
+        finest = min(spacing[axis] * factors[axis] for axis in halvable)
+        for axis in halvable:
+            factors[axis] *= 2 if spacing[axis] * factors[axis] <= 1.01 * finest else 1
     return factors
 
 

@@ -53,7 +53,11 @@ def test_outside_the_tolerance_the_code_is_1(
     [
         (["{ckpt}", "-o", "{out}"], 2, "required: to"),
         (["{ckpt}", "--to", "onnx"], 2, "required: output"),
-        (["--to", "onnx", "-o", "{out}"], 2, "required: checkpoint"),
+        (
+            ["--to", "onnx", "{ckpt}", "-o", "{out}"],
+            2,
+            "got none. --to takes every word up to the next option",
+        ),
         (["{ckpt}", "--to", "onx", "-o", "{out}"], 2, "did you mean 'onnx'?"),
         (["nowhere.ckpt", "--to", "onnx", "-o", "{out}"], 2, "no file nowhere.ckpt; expected a checkpoint"),
         (["{ckpt}", "--to", "torch", "-o", "{used}"], 2, "replace it with --overwrite"),

@@ -43,3 +43,17 @@ def test_onnx_runtime_answers_as_the_network_for_any_batch_and_size(tmp_path: Pa
     assert model.opset_import[0].version == OPSET
     assert {entry.key: entry.value for entry in model.metadata_props}["medconv_plan"] == "spacing: 1"
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.slow
+def test_what_onnx_cannot_express_is_named(tmp_path: Path) -> None:
+    class Eigen(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigh(x @ x.mT)[0]
+
+    program = torch.export.export(Eigen(), (torch.randn(1, 2, 4, 4),))
+    with pytest.raises(
+        ConfigError, match=r"ONNX \(opset 20\) cannot express .*_linalg_eigh.* --to torch, bundle"
+    ):
+        write_onnx(program, tmp_path / "model.onnx", {})
+    assert not list(tmp_path.iterdir())
