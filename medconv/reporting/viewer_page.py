@@ -177,10 +177,14 @@ def _layer_controls(layer: Layer, number: int) -> str:
     lines = "".join(
         f'<label><input type="checkbox" checked data-layer="{number}" data-place="{place}">'
         f'<span class="swatch" style="background:rgb{colour}"></span><span class="name">{escape(name)}</span>'
-        f'<span class="soft" title="label {label}">{volume_ml:.3g} ml</span></label>'
+        f'<span class="soft" title="label {label}">{_shown_ml(volume_ml)}</span></label>'
         for place, (label, name, volume_ml, colour) in enumerate(rows)
     )
     return (
         f'<fieldset><legend><label><input type="checkbox" id="on-{number}" checked data-layer="{number}"> '
         f"{escape(layer.name)}</label></legend>{lines or '<span class=soft>no labels</span>'}</fieldset>"
     )
+
+
+def _shown_ml(volume_ml: float) -> str:
+    return f"{volume_ml:,.0f} ml" if volume_ml >= 100 else f"{volume_ml:.3g} ml"

@@ -22,6 +22,7 @@ from medconv.errors import BadImageError, ConfigError, GeometryError
 from medconv.reporting.vendor import niivue_licences, niivue_packed
 from medconv.reporting.viewer import view
 from medconv.reporting.viewer_nifti import in_16_bits, nifti_bytes
+from medconv.reporting.viewer_page import _shown_ml
 from medconv.reporting.viewer_volumes import made_to_fit, to_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -92,6 +93,7 @@ def test_the_page_carries_image_mask_names_and_volumes(pair: tuple[Path, Path]) 
     assert len({tuple(colour) for colour in layer["colours"]}) == 2
     volume_ml = (mask.get_fdata() == 1).sum() * 0.8 * 0.8 * 2.5 / 1000
     assert f"{volume_ml:.3g} ml" in page
+    assert _shown_ml(3850.4) == "3,850 ml"
     start = np.linalg.solve(image.affine, [*facts(page)["start_mm"], 1])[:3]
     assert mask.get_fdata()[tuple(np.rint(start).astype(int))] > 0
 
