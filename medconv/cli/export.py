@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
-from medconv.cli.paths import require_file
+from medconv.cli.paths import require_file, require_output_folder
 from medconv.errors import ConfigError
 
 _DESCRIPTION = """\
@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
             "first: medconv export CHECKPOINT --to onnx -o FOLDER"
         ) from error
     checkpoint = require_file(options.checkpoint, "checkpoint")
+    require_output_folder(Path(options.output).parent)
     from medconv.export import Statement, export_checkpoint  # seconds: torch
 
     name = options.name or checkpoint.resolve().parent.name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medconv.cli.parser import command_parser, parse
-from medconv.cli.paths import require_file
+from medconv.cli.paths import require_file, require_output_folder
 from medconv.errors import ConfigError
 
 _DESCRIPTION = """\
@@ -62,4 +62,5 @@ def _output(given: str | None, image: str, may_overwrite: bool) -> Path:
         raise ConfigError(f"-o: expected a file, {output} is a folder; name a file in it")
     if output.exists() and not may_overwrite:
         raise ConfigError(f"{output} exists; name another with -o, or replace it with --overwrite")
+    require_output_folder(output.parent)
     return output

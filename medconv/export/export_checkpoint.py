@@ -98,9 +98,9 @@ def export_checkpoint(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
         work = Path(temporary) / "export"
         work.mkdir()
-        network = fold(checkpoint.build(folded=False)).eval()
-        runs, freedom = _write(checkpoint, network, targets, work, statement, figures)
-        parities = _compare(checkpoint, runs, freedom, tolerance)
+        trained = checkpoint.build(folded=False)
+        runs, freedom = _write(checkpoint, fold(trained), targets, work, statement, figures)
+        parities = _compare(trained, checkpoint.plan.patch_size, runs, freedom, tolerance)
         exported = Exported(folder, tuple(parities), freedom)
         if exported.is_within:
             uses = {target: use_of(target, checkpoint.plan, freedom) for target in targets}
@@ -173,16 +173,19 @@ def _write(
 
 @torch.inference_mode()
 def _compare(
-    checkpoint: Checkpoint, runs: dict[str, Run], freedom: Freedom | None, tolerance: float
+    trained: SegmentationModel,
+    patch_size: Sequence[int],
+    runs: dict[str, Run],
+    freedom: Freedom | None,
+    tolerance: float,
 ) -> list[Parity]:
     """Each run against the network as it was trained, nothing folded."""
-    plan = checkpoint.plan
-    own = [(1, *plan.patch_size)]
+    own = [(1, *patch_size)]
     shapes = {target: freedom.shapes if freedom and target in ("torch", "onnx") else own for target in runs}
-    trained = checkpoint.build(folded=False)
     every = dict.fromkeys(shape for target in runs for shape in shapes[target])
     patches = {
-        shape: noise_patch((shape[0], plan.in_channels, *shape[1:]), seed) for seed, shape in enumerate(every)
+        shape: noise_patch((shape[0], trained.in_channels, *shape[1:]), seed)
+        for seed, shape in enumerate(every)
     }
     expected = {shape: trained(patch) for shape, patch in patches.items()}
     return [

@@ -68,6 +68,7 @@ def test_outside_the_tolerance_the_code_is_1(
             2,
             "--tolerance: expected float",
         ),
+        (["{ckpt}", "--to", "torch", "-o", "{ckpt}/out"], 2, "-o: "),
         (["{broken}", "--to", "torch", "-o", "{out}"], 1, "truncated at 500 bytes"),
     ],
 )

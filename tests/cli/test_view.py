@@ -83,6 +83,7 @@ def test_a_page_that_exists_is_replaced_only_if_asked(
             2,
             "for example --label-names '{1: head",
         ),
+        (["{scan}", "-o", "{scan}/a.html"], 2, "-o: "),
         (["{broken}", "-o", "{folder}/a.html"], 1, "copy it again"),
     ],
 )

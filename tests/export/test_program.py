@@ -78,6 +78,7 @@ def test_networks_of_monai_are_exported_too(name: str) -> None:
         torch.testing.assert_close(program.module()(x), net(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_traced_is_named() -> None:
     with pytest.raises(
         ConfigError, match=r"cannot trace this network: Undecided at inner\.1 \(.*safetensors"
