@@ -29,14 +29,16 @@ _HOMES = {
     "Predictor": "medconv.inference",
     "load": "medconv.inference",
     "check_conv": "medconv.ops",
+    "view": "medconv.reporting",
 }
 
-__all__ = ["Predictor", "UNet", "__version__", "check_conv", "describe", "fold", "load"]
+__all__ = ["Predictor", "UNet", "__version__", "check_conv", "describe", "fold", "load", "view"]
 
 if TYPE_CHECKING:
     from medconv.inference import Predictor, load
     from medconv.models import UNet, describe, fold
     from medconv.ops import check_conv
+    from medconv.reporting import view
 
 
 def __getattr__(name: str) -> Any:

@@ -50,6 +50,13 @@ def test_every_module_travels(wheel: Path) -> None:
     assert modules <= names
 
 
+def test_the_viewer_travels_with_its_licences(wheel: Path) -> None:
+    folder = ROOT / "medconv/reporting"
+    files = [*folder.glob("viewer.*"), *(folder / "vendor").glob("niivue*")]
+    assert len(files) == 6
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_unpacked_wheel_finds_its_configs(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     command = [sys.executable, "-m", "medconv", "list", "configs"]

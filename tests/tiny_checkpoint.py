@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from medconv.inference import pack
@@ -66,3 +67,17 @@ def save_checkpoint(path: Path, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content(**options), path)
     return path
+
+
+def disturb_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on an export's weights come back with larger logits, by 5e-4: a fault that it must notice."""
+    from medconv.export import weights
+
+    load = weights.load_file
+
+    def disturbed(path: Path) -> dict[str, torch.Tensor]:
+        tensors = load(path)
+        last = next(name for name in tensors if name.startswith("heads") and name.endswith("bias"))
+        return tensors | {last: tensors[last] + 5e-4}
+
+    monkeypatch.setattr(weights, "load_file", disturbed)

@@ -18,6 +18,8 @@ COMMANDS = {
     "evaluate": ("medconv.cli.evaluate:main", "masks against references: tables and a report"),
     "compare-tables": ("medconv.cli.compare_tables:main", "whether one table is better than another"),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
+    "view": ("medconv.cli.view:main", "an image and its masks as one page that opens offline"),
+    "export": ("medconv.cli.export:main", "a checkpoint for other tools: torch.export, ONNX, MONAI bundle"),
     "describe": ("medconv.cli.describe:main", "a configuration's network: layers, cost, memory, symmetry"),
     "list": ("medconv.cli.list:main", "what there is: ops, attention, losses, metrics, configs"),
 }

@@ -12,14 +12,17 @@ from medconv.reporting.figure import Picture
 from medconv.reporting.overlays import draw_overlay
 from medconv.reporting.report import worst_first, write_report
 from medconv.reporting.tables import format_summary, format_table
+from medconv.reporting.viewer import Viewer, view
 
 __all__ = [
     "Picture",
+    "Viewer",
     "draw_curves",
     "draw_overlay",
     "draw_pairs",
     "format_summary",
     "format_table",
+    "view",
     "worst_first",
     "write_report",
 ]

@@ -105,6 +105,18 @@ def test_info_and_test_read_the_checkpoint_alone(fitted):
     ).read_text()
 
 
+def test_the_checkpoint_is_exported_and_a_reference_looked_at(fitted):
+    folder, _ = fitted
+    run = folder / "runs/unet_sym"
+    medconv("export", run / "best.ckpt", "--to", "safetensors", "bundle", "-o", run / "exported", cwd=folder)
+    card = (run / "exported/README.md").read_text()
+    summary = json.loads((run / "table.json").read_text())["summary"]
+    assert all(f"| {c['name']} | {c['mean_dice']:.3f} |" in card for c in summary["labels"])
+    image = min((folder / "data/demo/imagesTs").glob("*.nii.gz"))
+    medconv("view", image, folder / "data/demo/labelsTs" / image.name, "-o", run / "look.html", cwd=folder)
+    assert "<canvas" in (run / "look.html").read_text()
+
+
 def test_a_second_run_does_not_overwrite_the_first(fitted):
     folder, _ = fitted
     before = (folder / "runs/unet_sym/best.ckpt").stat().st_mtime_ns

@@ -1,0 +1,204 @@
+"""The model card: what a stranger must know before using an exported model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medconv import __version__
+from medconv.errors import DatasetError
+from medconv.export.parity import Parity
+from medconv.inference import Checkpoint
+from medconv.planning import Plan
+
+_NORMALIZATIONS = {
+    "zscore": "mean 0 and standard deviation 1 over all voxels",
+    "percentile": "clipped to its own 0.5th and 99.5th percentile, then mean 0 and standard deviation 1",
+    "ct": "clipped to {low:g} … {high:g}, then (x − {mean:.5g}) / {std:.5g}",
+    "none": "as it is",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What only a person can say about a model.
+
+    Args:
+        name: What it is called.
+        licence: Under which terms its weights may be used.
+        authors: Who made it.
+    """
+
+    name: str
+    licence: str = ""
+    authors: str = ""
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, or that none was stated."""
+        return self.licence or (
+            "No licence was stated for these weights; ask whoever trained them before you use or pass them on."
+        )
+
+
+def read_figures(checkpoint: Path) -> dict[str, Any]:
+    """The summary of ``table.json`` beside a checkpoint; empty where there is none.
+
+    Raises:
+        DatasetError: The file is there and cannot be read.
+    """
+    path = checkpoint.parent / "table.json"
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "summary": dict(content["summary"]),
+            "tolerances_mm": content["conventions"]["nsd_tolerance_mm"],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: expected the table that medconv fit writes ({type(error).__name__}: {error}); measure it again "
+            "with medconv test, or move the file away to export without figures"
+        ) from error
+
+
+def model_card(
+    checkpoint: Checkpoint,
+    statement: Statement,
+    figures: Mapping[str, Any],
+    parities: Sequence[Parity],
+    uses: Mapping[str, str],
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        checkpoint: What was exported.
+        statement: Name, licence, authors.
+        figures: Of ``read_figures``.
+        parities: One an export.
+        uses: How each exported file is used: a title, and Markdown.
+    """
+    parts = [
+        f"# {statement.name}\n",
+        f"Segments {_listed(list(checkpoint.plan.label_names.values())[1:])} in "
+        f"{_listed(checkpoint.plan.channel_names)}. Exported by medconv {__version__} from a checkpoint of "
+        f"medconv {checkpoint.version}"
+        + (f", trained for {checkpoint.step:,} steps" if checkpoint.step else "")
+        + (f", by {statement.authors}" if statement.authors else "")
+        + ".\n",
+        "## Labels\n",
+        _table(["value", "name"], [[str(k), name] for k, name in checkpoint.plan.label_names.items()]),
+        "## What the network expects\n",
+        *_plan_lines(checkpoint.plan),
+        "\n## Figures\n",
+        _figures(figures),
+        "## Data\n",
+        _data(checkpoint.config),
+        "## Exported files\n",
+        "Operators that equal a plain convolution were folded into one first. Each file was run on the same patches as "
+        "the network that was trained:\n",
+        _table(
+            ["export", "largest difference of a logit", "labels that agree", "tolerance", "patches"],
+            [_parity_row(parity) for parity in parities],
+        ),
+        *(f"### {title}\n\n{text.strip()}\n" for title, text in uses.items()),
+        "## Limits\n",
+        _limits(figures),
+        "## Licence\n",
+        statement.licence_text + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    size = "×".join(map(str, plan.patch_size))
+    spacing = " × ".join(f"{mm:.5g}" for mm in plan.spacing_mm)
+    yield f"1. Axes turned to {plan.orientation}." if plan.orientation != "native" else "1. Axes as stored."
+    for number, (name, kind, intensity) in enumerate(
+        zip(plan.channel_names, plan.normalization, plan.intensity, strict=True)
+    ):
+        how = _NORMALIZATIONS[kind].format(**(intensity.to_dict() if intensity else {}))
+        yield f"2. Channel {number}, {name}: {how}."
+    yield f"3. Resampled to {spacing} mm, linearly."
+    yield (
+        f"4. Tiles of {size} voxels that overlap by half, blended by a Gaussian (σ = 1/8 of the tile); the network "
+        "gives one logit a class."
+    )
+    yield "5. Logits brought back to the scan's own grid linearly; the largest is the label."
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return "None: no table.json lay beside the checkpoint.\n"
+    summary = figures["summary"]
+    rows = [
+        [
+            str(row.get("name")),
+            _number(row.get("mean_dice"), 3),
+            _number(row.get("mean_nsd"), 3),
+            _number(row.get("mean_hd95_mm"), 2),
+            f"{row.get('n_missed', '–')} of {row.get('n', '–')}",
+        ]
+        for row in summary.get("labels", [])
+    ]
+    tolerances = ", ".join(
+        f"{name} {mm:g} mm" for name, mm in figures["tolerances_mm"].items() if mm is not None
+    )
+    return (
+        f"Means over the {summary.get('n_cases', '?')} cases that training kept aside, measured by medconv.\n\n"
+        + _table(["structure", "Dice", "NSD", "HD95 (mm)", "missed"], rows)
+        + f"\nTolerances of NSD: {tolerances or 'none'}. {summary.get('convention', '')}.\n"
+    )
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    data = config.get("data")
+    if not isinstance(data, Mapping):
+        return "The checkpoint does not say what it was trained on.\n"
+    options = {**(data.get("init_args") or {})}
+    # a folder says nothing to a stranger, and much about a machine
+    options = {key: Path(value).name if _is_path(value) else value for key, value in options.items()}
+    kept = {key: value for key, value in options.items() if key in ("root", "fold", "folds", "seed", "csv")}
+    told = ", ".join(f"{key} {value}" for key, value in kept.items() if value is not None)
+    return f"`{str(data.get('class_path', '')).rpartition('.')[2]}`" + (f": {told}.\n" if told else ".\n")
+
+
+def _limits(figures: Mapping[str, Any]) -> str:
+    lines = [
+        "- A research model and no medical device: it must not decide about a patient.",
+        "- It was trained on scans like those named under Data; other scanners, protocols, ages and diseases are "
+        "untested.",
+        "- A structure outside the list above is labelled as background or as the structure that it resembles.",
+    ]
+    if not figures:
+        lines.append("- Nothing is known of its accuracy: measure it on cases of your own before you use it.")
+    return "\n".join(lines) + "\n"
+
+
+def _parity_row(parity: Parity) -> list[str]:
+    shapes = ", ".join("×".join(map(str, shape)) for shape in parity.shapes)
+    agreement = f"{100 * parity.label_agreement:.4g} %"
+    return [parity.target, f"{parity.max_abs_difference:.2g}", agreement, f"{parity.tolerance:g}", shapes]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [list(head), ["---"] * len(head), *rows]
+    return (
+        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells) + "\n"
+    )
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and ("/" in value or "\\" in value)

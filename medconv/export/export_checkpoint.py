@@ -1,0 +1,214 @@
+"""From a checkpoint to files for other tools, each compared with the network before anything is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medconv.catalogue import did_you_mean
+from medconv.errors import ConfigError
+from medconv.export.bundle import MODEL, write_bundle
+from medconv.export.card import Statement, model_card, read_figures
+from medconv.export.onnx_file import read_onnx, require_onnx, write_onnx
+from medconv.export.parity import Parity, compare, noise_patch
+from medconv.export.program import Freedom, build_program, read_program, write_program
+from medconv.export.torchscript import read_torchscript
+from medconv.export.uses import use_of
+from medconv.export.weights import read_weights, write_weights
+from medconv.inference import Checkpoint, read_checkpoint
+from medconv.io import write_text
+from medconv.models import SegmentationModel, fold
+
+TARGETS = ("torch", "onnx", "bundle", "safetensors")
+REPORT = "parity.json"
+
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Args:
+        folder: Where it is.
+        parities: One a target.
+        freedom: What the traced graphs take; ``None`` where none was made.
+    """
+
+    folder: Path
+    parities: tuple[Parity, ...]
+    freedom: Freedom | None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether every export answers as the network does; if not, only the report was kept."""
+        return all(parity.is_within for parity in self.parities)
+
+
+def export_checkpoint(
+    path: str | Path,
+    targets: Sequence[str],
+    folder: str | Path,
+    *,
+    tolerance: float = 1e-3,
+    statement: Statement | None = None,
+    allow: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Exported:
+    """Export a checkpoint for other tools, with a model card and a report of how exactly each file answers.
+
+    Operators are folded first. Every file is read back and run on the same patches as the network that was
+    trained. The folder appears whole, or, where an export is outside the tolerance, with ``parity.json`` only.
+
+    Args:
+        path: A ``.ckpt`` of ``medconv fit``.
+        targets: Of ``"torch"``, ``"onnx"``, ``"bundle"``, ``"safetensors"``.
+        folder: Where to write; must not exist, or be empty.
+        tolerance: What a logit may differ by.
+        statement: Name, licence and authors; ``None``: the name of the run.
+        allow: Plug-in packages whose classes the checkpoint may consist of.
+        overwrite: Replace an earlier export.
+
+    Raises:
+        ConfigError: An unknown target, a tolerance that is none, an absent extra, a folder that is in use, or
+            a network that cannot be expressed in the target; with what to do.
+        CheckpointError: The checkpoint cannot be read.
+
+    Cost:
+        Seconds to a minute a target on a CPU, and a few passes of a patch.
+    """
+    path, folder = Path(path), Path(folder)
+    targets = _checked_targets(targets)
+    if not (isfinite(tolerance) and tolerance >= 0):
+        raise ConfigError(f"expected a tolerance from 0, got {tolerance}")
+    require_free(folder, overwrite)
+    if "onnx" in targets:
+        require_onnx()
+    checkpoint, figures = read_checkpoint(path, allow), read_figures(path)
+    statement = statement or Statement(path.resolve().parent.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
+        work = Path(temporary) / "export"
+        work.mkdir()
+        trained = checkpoint.build(folded=False)
+        runs, freedom = _write(checkpoint, fold(trained), targets, work, statement, figures)
+        parities = _compare(trained, checkpoint.plan.patch_size, runs, freedom, tolerance)
+        exported = Exported(folder, tuple(parities), freedom)
+        if exported.is_within:
+            uses = {target: use_of(target, checkpoint.plan, freedom) for target in targets}
+            _write_cards(work, model_card(checkpoint, statement, figures, parities, uses))
+        else:
+            shutil.rmtree(work)
+            work.mkdir()
+        write_text(work / REPORT, json.dumps({"exports": [p.to_dict() for p in parities]}, indent=2) + "\n")
+        _put(work, folder)
+    return exported
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds anything but, where it may be replaced, an earlier export.
+
+    Raises:
+        ConfigError: With what to do.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o: expected a folder, {folder} is a file; name another")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise ConfigError(f"{folder} exists; name another folder with -o, or replace it with --overwrite")
+    if not (folder / REPORT).is_file():
+        raise ConfigError(
+            f"{folder} holds no earlier export ({REPORT} is missing), so it is not replaced; name another"
+        )
+
+
+def _checked_targets(targets: Sequence[str]) -> tuple[str, ...]:
+    if not targets:
+        raise ConfigError(f"expected at least one target of {', '.join(TARGETS)}, got none")
+    for target in targets:
+        if target not in TARGETS:
+            hint = did_you_mean(target, TARGETS) or "."
+            raise ConfigError(f"no export target {target!r}{hint} All: {', '.join(TARGETS)}")
+    return tuple(dict.fromkeys(targets))
+
+
+def _write(
+    checkpoint: Checkpoint,
+    network: SegmentationModel,
+    targets: Sequence[str],
+    work: Path,
+    statement: Statement,
+    figures: dict[str, object],
+) -> tuple[dict[str, Run], Freedom | None]:
+    """Write every target; return how each is run, read back from its file."""
+    runs: dict[str, Run] = {}
+    freedom = None
+    plan_yaml = checkpoint.plan.to_yaml()
+    if "torch" in targets or "onnx" in targets:
+        program, freedom = build_program(network, checkpoint.plan.patch_size)
+        write_text(work / "plan.yaml", plan_yaml)
+        if "torch" in targets:
+            write_program(program, work / "model.pt2", {"medconv_plan.yaml": plan_yaml})
+            runs["torch"] = read_program(work / "model.pt2")
+        if "onnx" in targets:
+            write_onnx(program, work / "model.onnx", {"medconv_plan": plan_yaml})
+            runs["onnx"] = read_onnx(work / "model.onnx")
+    if "bundle" in targets:
+        write_bundle(checkpoint, network, work / "bundle", statement, figures)
+        runs["bundle"] = read_torchscript(work / "bundle" / MODEL)
+    if "safetensors" in targets:
+        write_weights(checkpoint, network, work)
+        runs["safetensors"] = read_weights(work, checkpoint.allow)[0]
+    return runs, freedom
+
+
+@torch.inference_mode()
+def _compare(
+    trained: SegmentationModel,
+    patch_size: Sequence[int],
+    runs: dict[str, Run],
+    freedom: Freedom | None,
+    tolerance: float,
+) -> list[Parity]:
+    """Each run against the network as it was trained, nothing folded."""
+    own = [(1, *patch_size)]
+    shapes = {target: freedom.shapes if freedom and target in ("torch", "onnx") else own for target in runs}
+    every = dict.fromkeys(shape for target in runs for shape in shapes[target])
+    patches = {
+        shape: noise_patch((shape[0], trained.in_channels, *shape[1:]), seed)
+        for seed, shape in enumerate(every)
+    }
+    expected = {shape: trained(patch) for shape, patch in patches.items()}
+    return [
+        compare(
+            target,
+            run,
+            [expected[s] for s in shapes[target]],
+            [patches[s] for s in shapes[target]],
+            tolerance,
+        )
+        for target, run in runs.items()
+    ]
+
+
+def _write_cards(work: Path, card: str) -> None:
+    """The card in front, and where MONAI looks for it."""
+    write_text(work / "README.md", card)
+    if (work / "bundle").is_dir():
+        write_text(work / "bundle/docs/README.md", card)
+
+
+def _put(work: Path, folder: Path) -> None:
+    """Rename the finished folder to its place; an earlier export there goes first."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    work.rename(folder)

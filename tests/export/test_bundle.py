@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import save_nifti
+from monai.bundle import ConfigParser
+from tiny_checkpoint import SPEC, save_checkpoint, tiny_plan
+
+import medconv
+from medconv.export import Statement
+from medconv.export.bundle import write_bundle
+from medconv.inference import read_checkpoint
+from medconv.planning import Intensity
+
+pytestmark = [
+    # MONAI's, where a package for GPUs is absent; and PyTorch's, about what MONAI and ignite use
+    pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.\\w+` is deprecated"),
+]
+
+NiftiFactory = Callable[..., Path]
+
+# what MONAI's schema of 2024-07-25 requires, in the words of its documentation
+TENSOR = {
+    "type": "object",
+    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+    "properties": {
+        "num_channels": {"type": "integer"},
+        "spatial_shape": {"type": "array", "items": {"type": ["integer", "string"]}},
+        "value_range": {"type": "array", "items": {"type": "number"}},
+        "is_patch_data": {"type": "boolean"},
+        "channel_def": {"type": "object"},
+    },
+}
+TENSORS = {"type": "object", "minProperties": 1, "additionalProperties": TENSOR}
+TEXTS = ("schema", "version", "monai_version", "pytorch_version", "numpy_version", "task", "description")
+TEXTS += (
+    "authors",
+    "copyright",
+    "data_type",
+    "image_classes",
+    "label_classes",
+    "pred_classes",
+    "intended_use",
+)
+OBJECTS = ("changelog", "required_packages_version", "eval_metrics", "supported_apps")
+SCHEMA = {
+    "type": "object",
+    "required": [*TEXTS[:9], "required_packages_version", "network_data_format"],
+    "properties": {
+        **{name: {"type": "string", "minLength": 1} for name in TEXTS},
+        **{name: {"type": "object"} for name in OBJECTS},
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "properties": {"inputs": TENSORS, "outputs": TENSORS},
+        },
+    },
+}
+# from MONAI Label, monailabel/tasks/infer/bundle.py: what it looks for in a bundle
+LABEL_KEYS = {"bundle_root", "device", "network_def", "preprocessing", "postprocessing", "inferer"}
+
+
+def bundle_of(checkpoint: Path, folder: Path, **statement: str) -> Path:
+    read = read_checkpoint(checkpoint)
+    write_bundle(read, read.build(), folder, Statement("tiny", **statement), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    return bundle_of(
+        save_checkpoint(folder / "best.ckpt"), folder / "bundle", licence="CC0", authors="A. N. Other"
+    )
+
+
+def config(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "configs/inference.json").read_text())
+
+
+def metadata(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "configs/metadata.json").read_text())
+
+
+def test_metadata_has_what_the_schema_asks_for(bundle: Path) -> None:
+    told = metadata(bundle)
+    jsonschema.validate(told, SCHEMA)
+    outputs = told["network_data_format"]["outputs"]["pred"]
+    assert outputs["channel_def"] == {"0": "background", "1": "head", "2": "tail"}
+    assert told["copyright"] == "CC0"
+    assert "A. N. Other" in told["authors"]
+    assert (bundle / "LICENSE").read_text() == "CC0\n"
+
+
+def test_it_has_the_layout_that_monai_label_reads(bundle: Path) -> None:
+    files = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    # model.pt would make MONAI Label build the network from source
+    assert files == {"configs/inference.json", "configs/metadata.json", "models/model.ts", "LICENSE"}
+    assert set(config(bundle)) >= LABEL_KEYS
+    assert "medconv" not in (bundle / "configs/inference.json").read_text()
+    parser = ConfigParser(config(bundle) | {"bundle_root": str(bundle)})
+    names = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
+    assert names == ["LoadImaged", "Orientationd", "NormalizeIntensityd", "Spacingd"]
+    assert [type(t).__name__ for t in parser.get_parsed_content("postprocessing").transforms][
+        -1
+    ] == "SaveImaged"
+
+
+CHECKS = """
+import sys
+from monai.bundle import ConfigWorkflow, verify_net_in_out
+root, config_file, meta_file = sys.argv[1:]
+places = {"config_file": config_file, "meta_file": meta_file, "bundle_root": root}
+workflow = ConfigWorkflow(workflow_type="infer", logging_file=False, **places)
+workflow.initialize()
+assert not workflow.check_properties()
+verify_net_in_out(net_id="network_def", device="cpu", **places)
+"""
+
+
+@pytest.mark.slow
+def test_monai_finds_every_property_and_the_network_fits_its_metadata(bundle: Path) -> None:
+    files = [bundle, bundle / "configs/inference.json", bundle / "configs/metadata.json"]
+    # in a process of its own: where warnings are errors, MONAI's engine cannot be imported
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKS, *map(str, files)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def monai_masks(bundle: Path, scans: Path, out: Path) -> dict[str, np.ndarray]:
+    """What MONAI's own command writes, in a process that cannot import medconv."""
+    blocked = out.parent / "blocked"
+    blocked.mkdir(exist_ok=True)
+    (blocked / "medconv.py").write_text("raise ImportError('a bundle must not need medconv')\n")
+    words = ["run", "--config_file", bundle / "configs/inference.json", "--bundle_root", bundle]
+    words += ["--meta_file", bundle / "configs/metadata.json", "--dataset_dir", scans, "--output_dir", out]
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(blocked)},
+        cwd=out.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(out.glob("*.nii.gz"))}
+
+
+@pytest.mark.slow
+def test_monais_own_command_labels_as_medconv_does(
+    bundle: Path, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    scans = [tiny_nifti(f"scans/{n}.nii.gz", rng.normal(50, 9, (21, 14, 9)).astype(np.float32)) for n in "ab"]
+    masks = monai_masks(bundle, tmp_path / "scans", tmp_path / "masks")
+    predictor = medconv.load(bundle.parent / "best.ckpt", device="cpu")
+    assert set(masks) == {"a.nii.gz", "b.nii.gz"}
+    for scan in scans:
+        own = predictor.predict(scan).labels
+        assert masks[scan.name].dtype == np.uint8
+        assert len(np.unique(own)) > 1
+        assert (masks[scan.name] == own).mean() > 0.999
+        np.testing.assert_allclose(
+            nib.load(tmp_path / "masks" / scan.name).affine, nib.load(scan).affine, atol=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_each_channel_is_scaled_in_its_own_way(tmp_path: Path, oblique_affine: np.ndarray) -> None:
+    plan = tiny_plan(
+        channel_names=("CT", "MR", "map"),
+        normalization=("ct", "percentile", "none"),
+        intensity=(Intensity(-100.0, 300.0, 80.0, 60.0), None, None),
+    )
+    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"in_channels": 3}}
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", spec=spec, plan=plan)
+    bundle = bundle_of(checkpoint, tmp_path / "bundle")
+    rng = np.random.default_rng(2)
+    data = [rng.normal(80, 200, (14, 13, 9)), rng.gamma(1, 50, (14, 13, 9)), rng.normal(0, 1, (14, 13, 9))]
+    files = [
+        save_nifti(tmp_path / f"scans/x_{c:04d}.nii.gz", d.astype(np.float32), oblique_affine)
+        for c, d in enumerate(data)
+    ]
+    (mask,) = monai_masks(bundle, tmp_path / "scans", tmp_path / "masks").values()
+    own = medconv.load(checkpoint, device="cpu").predict(files).labels
+    assert len(np.unique(own)) > 1
+    assert (mask == own).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_a_2d_network_labels_slices(tmp_path: Path) -> None:
+    plan = tiny_plan(
+        spatial_dims=2,
+        spacing_mm=(0.5, 0.5),
+        patch_size=(16, 16),
+        orientation="native",
+        normalization=("zscore",),
+    )
+    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"spatial_dims": 2}}
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", spec=spec, plan=plan)
+    bundle = bundle_of(checkpoint, tmp_path / "bundle")
+    image = np.random.default_rng(3).normal(0, 1, (20, 30, 1)).astype(np.float32)
+    scan = save_nifti(tmp_path / "scans/x.nii.gz", image, np.diag([0.5, 0.5, 1.0, 1.0]))
+    (mask,) = monai_masks(bundle, tmp_path / "scans", tmp_path / "masks").values()
+    own = medconv.load(checkpoint, device="cpu").predict(scan).labels
+    assert len(np.unique(own)) > 1
+    assert (mask.reshape(own.shape) == own).mean() > 0.999
+
+
+def test_a_kernel_for_each_image_gets_one_tile_at_a_time(tmp_path: Path) -> None:
+    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"conv": "DynamicConv"}}
+    bundle = bundle_of(save_checkpoint(tmp_path / "best.ckpt", spec=spec), tmp_path / "bundle")
+    assert config(bundle)["inferer"]["sw_batch_size"] == 1

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_checkpoint import disturb_weights, save_checkpoint
+
+from medconv.errors import ConfigError, DatasetError
+from medconv.export import Statement, export_checkpoint
+from medconv.export.card import read_figures
+from medconv.metrics import CaseRow, CaseTable
+
+ROW = CaseRow(
+    "a", 1, "head", 0.8, 4.0, 1.5, False, False, 2.0, 2.1, 50.0, nsd=0.9, spacing_mm=(1.0, 1.0, 2.0)
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "best.ckpt")
+
+
+@pytest.fixture
+def checkpoint(trained: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "runs/my_run/best.ckpt"
+    copy.parent.mkdir(parents=True)
+    return shutil.copy(trained, copy)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_appears_with_a_card_and_a_report(checkpoint: Path, tmp_path: Path) -> None:
+    CaseTable([ROW]).to_json(checkpoint.parent / "table.json")
+    out = tmp_path / "deep/out"
+    statement = Statement("Tiny | one", "CC0", "A. N. Other")
+    exported = export_checkpoint(checkpoint, ["safetensors", "bundle", "bundle"], out, statement=statement)
+    assert exported.is_within
+    assert [parity.target for parity in exported.parities] == ["bundle", "safetensors"]
+    assert files(out) == [
+        "README.md",
+        "bundle/LICENSE",
+        "bundle/configs/inference.json",
+        "bundle/configs/metadata.json",
+        "bundle/docs/README.md",
+        "bundle/models/model.ts",
+        "model.json",
+        "model.safetensors",
+        "parity.json",
+    ]
+    report = json.loads((out / "parity.json").read_text())["exports"]
+    assert [entry["is_within"] for entry in report] == [True, True]
+    assert report[0]["shapes"] == [[1, 1, 12, 12, 8]]
+    card = (out / "README.md").read_text()
+    assert card == (out / "bundle/docs/README.md").read_text()
+    for said in (
+        "# Tiny | one",
+        "Segments head and tail in T1.",
+        "by A. N. Other",
+        "| 2 | tail |",
+        "mean 0 and standard deviation 1",
+        "Resampled to 0.8 × 0.8 × 2.5 mm",
+        "| head | 0.800 | 0.900 | 1.50 | 0 of 1 |",
+        "`NiftiDataModule`: fold 0.",
+        "no medical device",
+        "## Licence\n\nCC0",
+    ):
+        assert said in card
+    assert not list(tmp_path.rglob(".*tmp*"))
+
+
+def test_without_a_table_the_card_says_that_nothing_is_known(checkpoint: Path, tmp_path: Path) -> None:
+    export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text()
+    assert card.startswith("# my_run\n")
+    assert "None: no table.json lay beside the checkpoint." in card
+    assert "Nothing is known of its accuracy" in card
+    assert "No licence was stated" in card
+
+
+def test_outside_the_tolerance_only_the_report_is_kept(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturb_weights(monkeypatch)
+    exported = export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out", tolerance=1e-4)
+    assert not exported.is_within
+    assert files(tmp_path / "out") == ["parity.json"]
+    (entry,) = json.loads((tmp_path / "out/parity.json").read_text())["exports"]
+    assert entry["max_abs_difference"] == pytest.approx(5e-4, rel=1e-2)
+    assert entry["label_agreement"] == 1
+    assert export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out", overwrite=True).is_within
+
+
+def test_what_is_there_is_replaced_only_if_it_is_an_export(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_checkpoint(checkpoint, ["safetensors"], out)
+    before = (out / "README.md").stat().st_mtime_ns
+    with pytest.raises(
+        ConfigError, match=r"out exists; name another folder with -o, or replace it with --overwrite"
+    ):
+        export_checkpoint(checkpoint, ["safetensors"], out)
+    assert (out / "README.md").stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match=r"holds no earlier export \(parity.json is missing\)"):
+        export_checkpoint(checkpoint, ["safetensors"], checkpoint.parent, overwrite=True)
+    assert checkpoint.exists()
+    with pytest.raises(ConfigError, match=r"expected a folder, .* is a file"):
+        export_checkpoint(checkpoint, ["safetensors"], checkpoint)
+    (tmp_path / "empty").mkdir()
+    export_checkpoint(checkpoint, ["safetensors"], tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("targets", "tolerance", "message"),
+    [
+        (
+            ["onx"],
+            1e-3,
+            r"no export target 'onx'; did you mean 'onnx'\? All: torch, onnx, bundle, safetensors",
+        ),
+        (["tensorflow"], 1e-3, r"no export target 'tensorflow'\. All:"),
+        ([], 1e-3, "expected at least one target"),
+        (["torch"], -1.0, r"expected a tolerance from 0, got -1\.0"),
+        (["torch"], float("nan"), "expected a tolerance from 0, got nan"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_any_work(
+    targets: list[str], tolerance: float, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export_checkpoint(tmp_path / "nowhere.ckpt", targets, tmp_path / "out", tolerance=tolerance)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint.parent / "table.json").write_text("{}")
+    with pytest.raises(
+        DatasetError, match=r"table\.json: expected the table that medconv fit writes \(KeyError"
+    ):
+        read_figures(checkpoint)
+    with pytest.raises(DatasetError, match="move the file away"):
+        export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
