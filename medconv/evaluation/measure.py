@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import Any
 
-import numpy as np
-
 from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.evaluation.pairs import Pair
 from medconv.io import reader_for, require_same_grid
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
 from medconv.metrics.case import TOLERANCE_MM
+from medconv.metrics.grid import labels_in
 
 _CASES_A_WORKER = 8
 """A process takes a second to start; below so many cases for each it is not worth one."""
@@ -99,7 +98,7 @@ def _measure(pair: Pair, structures: Structures | EveryLabel | None) -> list[Cas
         ref, pred, spacing_mm = ref[..., 0], pred[..., 0], spacing_mm[:2]
     structures = EveryLabel() if structures is None else structures
     if isinstance(structures, EveryLabel):
-        structures = structures.structures(sorted({int(v) for s in (ref, pred) for v in np.unique(s)} - {0}))
+        structures = structures.structures(sorted({*labels_in(ref), *labels_in(pred)}))
     return structures.measure(pair.case_id, pred, ref, spacing_mm)
 
 

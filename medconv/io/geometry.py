@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import aff2axcodes
 
 from medconv.errors import GeometryError
 from medconv.types import FloatArray, Geometry
@@ -25,6 +24,7 @@ GRID_TOLERANCE_VOX = 0.05
 
 _NOTICEABLE_SHEAR_DEG = 0.05
 _LARGEST_SHEAR_DEG = 1.0
+_NEGATIVE_POSITIVE = ("LR", "PA", "IS")
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
@@ -60,7 +60,7 @@ def geometry_from_affine(affine: npt.ArrayLike, name: str = "the volume") -> Geo
             f"volume. Restore it from the original scan or set it anew"
         )
     affine = _without_shear(affine, spacing, name)
-    return Geometry(affine, tuple(float(s) for s in spacing), "".join(aff2axcodes(affine)))
+    return Geometry(affine, tuple(float(s) for s in spacing), _orientation(affine[:3, :3] / spacing))
 
 
 def reorient(
@@ -232,6 +232,17 @@ def _turned(data: npt.NDArray[Scalar], axes: tuple[int, ...], flips: tuple[bool,
     turned = data.transpose(0, *(axis + 1 for axis in axes))
     steps: list[Any] = [slice(None, None, -1 if flip else 1) for flip in flips]
     return turned[(slice(None), *steps)]
+
+
+def _orientation(directions: FloatArray) -> str:
+    """The body axis that each voxel axis follows: the clearest one first, and each body axis once, as in nibabel."""
+    columns = directions.T.tolist()
+    letters, free = [""] * 3, [0, 1, 2]
+    for axis in sorted(range(3), key=lambda axis: -max(map(abs, columns[axis]))):
+        nearest = max(free, key=lambda body: abs(columns[axis][body]))
+        free.remove(nearest)
+        letters[axis] = _NEGATIVE_POSITIVE[nearest][columns[axis][nearest] > 0]
+    return "".join(letters)
 
 
 def _without_shear(affine: FloatArray, spacing: FloatArray, name: str) -> FloatArray:

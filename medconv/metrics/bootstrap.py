@@ -86,6 +86,7 @@ def resample_means(values: FloatArray, resamples: int = RESAMPLES, seed: int = 0
     n, rng = len(values), np.random.default_rng(seed)
     known, endless = ~np.isnan(values), np.isinf(values)
     finite = np.where(known & ~endless, values, 0.0)
+    counted = known.astype(np.float64)
     parts = []
     for start in range(0, resamples, step := max(1, _DRAWS_AT_ONCE // n)):
         rows = min(step, resamples - start)
@@ -93,8 +94,9 @@ def resample_means(values: FloatArray, resamples: int = RESAMPLES, seed: int = 0
         # how often each case was drawn turns the mean of a resample into one product of matrices
         weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
         with np.errstate(invalid="ignore"):
-            means = weights @ finite / (weights @ known)
-        means[weights @ endless > 0] = np.inf
+            means = weights @ finite / (weights @ counted)
+        if endless.any():
+            means[weights @ endless > 0] = np.inf
         parts.append(means)
     return np.concatenate(parts)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +147,7 @@ def _nonzero(flat: LabelMap, per_word: int) -> IntArray:
     return points
 
 
+@lru_cache(maxsize=256)
 def steps(shape: tuple[int, ...]) -> IntArray:
     """How far one voxel along each axis is in a flattened array of this shape.
 
@@ -152,4 +155,4 @@ def steps(shape: tuple[int, ...]) -> IntArray:
         >>> steps((5, 4, 3)).tolist()
         [12, 3, 1]
     """
-    return np.array([int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))], dtype=np.intp)
+    return np.array([prod(shape[axis + 1 :]) for axis in range(len(shape))], dtype=np.intp)

@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 
 from medconv.errors import ConfigError, DatasetError
-from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm, diagonal_mm
+from medconv.metrics.grid import (
+    LabelMap,
+    along_memory,
+    as_label_maps,
+    as_spacing_mm,
+    diagonal_mm,
+    foreground_box,
+)
 from medconv.metrics.overlap import (
     CountArray,
+    LabelRuns,
     dice_from,
     iou_from,
     label_runs,
@@ -19,7 +27,7 @@ from medconv.metrics.overlap import (
     sensitivity_from,
 )
 from medconv.metrics.rows import CaseRow
-from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, label_surface_distances
+from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, distances_in_box
 
 TOLERANCE_MM = 1.0
 """Tolerance of the normalised surface Dice where none is given."""
@@ -42,8 +50,7 @@ def measure_case(
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
-    It keeps nothing, so cases can be measured in any number of processes; ``SegmentationTable.merge`` brings
-    the rows together.
+    It keeps nothing, so cases can be measured anywhere; ``SegmentationTable.merge`` brings the rows together.
 
     Args:
         case_id: Its name.
@@ -79,8 +86,9 @@ def measure_case(
     tolerance_mm = label_tolerances(tolerances_mm, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
-    table = _count_pairs(case_id, pred, ref, names)
-    distances = label_surface_distances(pred, ref, spacing, convention) if surfaces else {}
+    inside = _Inside(*along_memory(pred, ref, spacing))
+    table = _count_pairs(case_id, inside, names)
+    distances = inside.distances(convention) if surfaces else {}
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
@@ -175,10 +183,23 @@ def _distances(
     }
 
 
-def _count_pairs(case_id: str, pred: LabelMap, ref: LabelMap, names: Mapping[int, str]) -> CountArray:
+class _Inside:
+    """Both maps of a case as they lie in memory, and the box of all foreground, which is looked for once."""
+
+    def __init__(self, pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...]) -> None:
+        self._maps, self._spacing_mm, self._box = (pred, ref), spacing_mm, foreground_box(pred, ref)
+
+    def runs(self) -> LabelRuns:
+        return label_runs(*self._maps, self._box)
+
+    def distances(self, convention: SurfaceConvention) -> dict[int, SurfaceDistances]:
+        return distances_in_box(*self._maps, self._box, self._spacing_mm, convention)
+
+
+def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> CountArray:
     """The contingency table, after a check that every label has a name."""
     allowed = {0, *names}
-    runs = label_runs(pred, ref)
+    runs = inside.runs()
     for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
         if found := set(np.unique(labels).tolist()) - allowed:
             raise _unnamed(case_id, side, found, allowed)

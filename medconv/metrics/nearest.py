@@ -7,7 +7,7 @@ pass, and no distance map of the volume is ever made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,9 @@ _RING_VOXELS = 600
 _TREE_COST = 700
 """One query of a k-d tree takes about as long as so many looks at a voxel (measured)."""
 
+
+Ring = tuple[int, int, float]
+"""The first of the offsets of one length, the first behind them, and the length in mm."""
 
 _FEW_POINTS = 16
 """So many points are compared with a whole boundary in the time that building its tree takes (measured)."""
@@ -45,8 +48,8 @@ def nearest_mm(
     Cost:
         5 to 7 looks a point where the maps are alike; a k-d tree over the boundary where they are not.
     """
-    offsets, lengths_mm = _ball(spacing_mm, target.margin)
-    distances_mm, left = _search_rings(source, target.flat, offsets @ target.steps, lengths_mm, may_miss)
+    offsets, rings = _ball(spacing_mm, target.margin)
+    distances_mm, left = _search_rings(source, target.flat, offsets @ target.steps, rings, may_miss)
     if len(left) <= may_miss:
         return distances_mm
     for label in np.unique(source.labels[left]):
@@ -65,27 +68,28 @@ def margin_for(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> tuple[i
 
 
 def _search_rings(
-    source: Boundary, target: LabelMap, steps: IntArray, lengths_mm: FloatArray, may_miss: int
+    source: Boundary, target: LabelMap, steps: IntArray, rings: Sequence[Ring], may_miss: int
 ) -> tuple[FloatArray, IntArray]:
     """Distances found ring by ring, and the indices of the points that were left."""
     points, labels = source.points, source.labels
     distances_mm = np.full(len(points), np.inf)
     left = np.arange(len(points))
-    looks = hits = rings = 0
-    for length_mm, ring in _by_length(steps, lengths_mm):
-        found = target[points + ring[0]] == labels
-        for step in ring[1:]:
+    looks = hits = places = 0
+    for start, stop, length_mm in rings:
+        found = target[points + steps[start]] == labels
+        for step in steps[start + 1 : stop]:
             found |= target[points + step] == labels
         distances_mm[left[found]] = length_mm
-        looks, hits, rings = looks + len(points) * len(ring), hits + int(found.sum()), rings + len(ring)
+        looks += len(points) * (stop - start)
+        hits, places = hits + int(found.sum()), places + stop - start
         points, labels, left = points[~found], labels[~found], left[~found]
         if len(points) <= may_miss:
             break
-        if rings >= 30:
+        if places >= 30:
             if hits * _TREE_COST < looks:
                 # rings that find so little cost more than asking the tree at once
                 break
-            looks = hits = rings = 0
+            looks = hits = places = 0
     return distances_mm, left
 
 
@@ -114,18 +118,17 @@ def _reach_mm(spacing_mm: tuple[float, ...]) -> float:
 
 
 @lru_cache(maxsize=64)
-def _ball(spacing_mm: tuple[float, ...], margin: tuple[int, ...]) -> tuple[npt.NDArray[Any], FloatArray]:
-    """Offsets in whole voxels within the reach and the margin, by length."""
+def _ball(
+    spacing_mm: tuple[float, ...], margin: tuple[int, ...]
+) -> tuple[npt.NDArray[Any], tuple[Ring, ...]]:
+    """Offsets in whole voxels within the reach and the margin, by length, and where each length begins."""
     axes = [np.arange(-m, m + 1) for m in margin]
     offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     lengths_mm = _lengths_mm(offsets, spacing_mm)
     order = np.argsort(lengths_mm, kind="stable")
     order = order[lengths_mm[order] <= _reach_mm(spacing_mm)]
-    return offsets[order], lengths_mm[order]
-
-
-def _by_length(steps: IntArray, lengths_mm: FloatArray) -> Iterator[tuple[float, IntArray]]:
-    """Steps of equal length together; lengths that differ by rounding only are equal."""
-    cuts = np.flatnonzero(np.diff(lengths_mm) > 1e-9 * lengths_mm[1:]) + 1
-    for start, ring in zip([0, *cuts], np.split(steps, cuts), strict=True):
-        yield float(lengths_mm[start]), ring
+    lengths_mm = lengths_mm[order]
+    # lengths that differ by rounding only are equal
+    cuts = (np.flatnonzero(np.diff(lengths_mm) > 1e-9 * lengths_mm[1:]) + 1).tolist()
+    ends = zip([0, *cuts], [*cuts, len(order)], strict=True)
+    return offsets[order], tuple((start, stop, float(lengths_mm[start])) for start, stop in ends)

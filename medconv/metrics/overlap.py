@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import ShapeError
-from medconv.metrics.grid import LabelMap, as_label_maps, crop_to_foreground
+from medconv.metrics.grid import LabelMap, along_memory, as_label_maps, foreground_box
 from medconv.types import FloatArray
 
 CountArray = npt.NDArray[np.int64]
@@ -73,8 +73,13 @@ class LabelRuns:
         return counts.astype(np.int64).reshape(num_classes, num_classes)
 
 
-def label_runs(pred: LabelMap, ref: LabelMap) -> LabelRuns:
+def label_runs(pred: LabelMap, ref: LabelMap, box: tuple[slice, ...] | None = None) -> LabelRuns:
     """The runs of two maps of one shape; everything outside the box of all foreground is one run.
+
+    Args:
+        pred: Integer labels ``(*S)``.
+        ref: The same on the same grid.
+        box: From ``foreground_box`` of both, where it is known.
 
     Cost:
         Two comparisons a voxel and a few operations a run, and there are about as many runs as boundary voxels
@@ -86,7 +91,10 @@ def label_runs(pred: LabelMap, ref: LabelMap) -> LabelRuns:
         ([1, 1, 2], [1, 2, 2], [1, 2, 1])
     """
     size = pred.size
-    pred, ref = crop_to_foreground(pred, ref)
+    if box is None:
+        pred, ref, _ = along_memory(pred, ref)
+        box = foreground_box(pred, ref)
+    pred, ref = pred[box], ref[box]
     outside = np.array([size - pred.size])
     zeros = outside * 0
     parts = [(zeros.astype(pred.dtype), zeros.astype(ref.dtype), outside)] if outside[0] else []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
 from math import isclose, isnan, nan
+from operator import attrgetter
 from typing import Any, TextIO
 
 from medconv.errors import DatasetError
@@ -80,6 +81,11 @@ class CaseRow:
         """What identifies a row: case and label."""
         return self.case_id, self.label
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All columns, in the order of ``COLUMNS``."""
+        return _values_of(self)
+
     def agrees_with(self, other: CaseRow) -> bool:
         """Whether both hold the same measurement, to a millionth."""
         return not self.contradictions(other)
@@ -92,11 +98,13 @@ class CaseRow:
             >>> CaseRow("a", 1, "organ", 0.9, *sizes).contradictions(CaseRow("a", 1, "organ", 0.8, *sizes))
             {'dice': (0.9, 0.8)}
         """
-        pairs = zip(COLUMNS, astuple(self), astuple(other), strict=True)
+        pairs = zip(COLUMNS, self.values, other.values, strict=True)
         return {column: (a, b) for column, a, b in pairs if not _same(a, b)}
 
 
 COLUMNS = tuple(field.name for field in fields(CaseRow))
+
+_values_of: Callable[[CaseRow], tuple[Any, ...]] = attrgetter(*COLUMNS)
 
 _NEEDED = tuple(field.name for field in fields(CaseRow) if field.default is MISSING)
 
@@ -107,7 +115,7 @@ def write_rows(rows: Iterable[CaseRow], stream: TextIO, *, has_header: bool = Tr
     if has_header:
         writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_format(value) for value in astuple(row)])
+        writer.writerow([_format(value) for value in row.values])
 
 
 def _format(value: Any) -> Any:

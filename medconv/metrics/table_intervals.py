@@ -58,14 +58,15 @@ def table_intervals(
     policy = table.empties if empties is None else empties
     labels, summary = list(table.label_names), table.summary(policy)
     known = {entry.label: entry for entry in summary.labels}
+    counted = in_the_mean(labels)
+    columns = [place for place, label in enumerate(labels) if label in counted]
+    every = [_values(table, labels, score, policy) for score in scores]
+    if not every or not every[0].size:
+        return {}
+    # the draws are the same for every column, and making them costs more than all the means
+    resampled = resample_means(np.concatenate(every, axis=1), resamples, seed)
     found = {}
-    for score in scores:
-        values = _values(table, labels, score, policy)
-        if not values.size:
-            continue
-        drawn = resample_means(values, resamples, seed)
-        counted = in_the_mean(labels)
-        columns = [place for place, label in enumerate(labels) if label in counted]
+    for score, values, drawn in zip(scores, every, np.split(resampled, len(every), axis=1), strict=True):
         many = bool((np.isfinite(values[:, columns]).any(1)).sum() > 1)
         found[OVERALL, score] = _interval(
             summary.class_first[score], _mean_of_known(drawn[:, columns]), many, confidence

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nibabel.orientations import aff2axcodes
 
 from medconv.errors import GeometryError
 from medconv.io import Volume
@@ -105,6 +106,14 @@ def test_native_orientation_leaves_everything_as_it_is(rng):
 def test_what_is_no_orientation_is_refused(wrong):
     with pytest.raises(GeometryError, match="one of each pair L/R, A/P, S/I"):
         reorient(np.zeros((1, 2, 2, 2)), geometry_from_affine(np.eye(4)), wrong)
+
+
+def test_the_name_of_any_orientation_is_that_of_nibabel(rng):
+    for _ in range(300):
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        affine = np.eye(4)
+        affine[:3, :3] = turn * rng.uniform(0.3, 5, 3)
+        assert geometry_from_affine(affine).orientation == "".join(aff2axcodes(affine))
 
 
 def test_45_degrees_still_gives_a_permutation(rng):

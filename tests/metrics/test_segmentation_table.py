@@ -14,6 +14,7 @@ from medconv.metrics import (
     CaseRow,
     CaseTable,
     SegmentationTable,
+    SurfaceConvention,
     dice,
     hausdorff_mm,
     measure_case,
@@ -260,3 +261,15 @@ def test_other_misuse_is_refused(tmp_path: Path) -> None:
         DatasetError, match=r"empty\.csv: expected a table.csv of medconv, with the columns case_id"
     ):
         CaseTable.from_csv(path)
+
+
+@pytest.mark.parametrize("convention", [SurfaceConvention(), SurfaceConvention("surfel", "ignore")], ids=str)
+def test_the_order_of_voxels_in_memory_is_of_no_account(convention: SurfaceConvention) -> None:
+    for seed in range(4):
+        pred, ref, spacing_mm = case(seed)
+        orders = [(p, r) for p in (pred, np.asfortranarray(pred)) for r in (ref, np.asfortranarray(ref))]
+        first, *others = (
+            measure_case("a", *maps, spacing_mm, NAMES, convention=convention) for maps in orders
+        )
+        for rows in others:
+            assert not [a.contradictions(b) for a, b in zip(first, rows, strict=True) if a.contradictions(b)]
