@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ class Structures:
     """
 
     label_names: Mapping[int, str]
-    regions: Mapping[str, Collection[int]] = field(default_factory=lambda: MappingProxyType({}))
+    regions: Mapping[str, Collection[int]] = field(default_factory=dict)
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM
     only_regions: bool = False
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)

@@ -19,6 +19,7 @@ from medconv.metrics import CaseTable, SegmentationTable
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.log_steps import logs_now
+from medconv.training.measuring import MeasuringQueue
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
 from medconv.training.optimizer_state import lay_out_state
 from medconv.training.progress import step_share, time_share
@@ -111,6 +112,7 @@ class SegmentationTask(pl.LightningModule):
         self.data_config: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
         self.table: SegmentationTable | None = None
+        self._measuring: MeasuringQueue | None = None
         self.result: CaseTable | None = None
         self.surface_every, self._validations = surface_every, 0
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -205,9 +207,12 @@ class SegmentationTask(pl.LightningModule):
         self._recorded.refuse(reason)
 
     def teardown(self, stage: str) -> None:
-        """Give the memory of the recorded step back, however the run ended."""
+        """Give the memory of the recorded step back and stop measuring, however the run ended."""
         del stage
         self._recorded.forget()
+        if self._measuring is not None:
+            self._measuring.close()
+        self._measuring = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Have the last weights validated: those of the lowest learning rate are the ones to keep."""
@@ -231,20 +236,17 @@ class SegmentationTask(pl.LightningModule):
         surfaces = not is_training or self._validations % self.surface_every == 0
         self._validations += is_training
         self.table = SegmentationTable(self.plan.label_names, surfaces=surfaces).to(self.device)
-
-    def on_test_epoch_start(self) -> None:
-        """Begin an empty table."""
-        self.table = SegmentationTable(self.plan.label_names).to(self.device)
+        self._measuring = MeasuringQueue(self.table)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Predict one whole case, measure it on its own grid."""
+        """Predict one whole case, and have it measured on its own grid while the next one is predicted."""
         del batch_idx
-        return self._measure(batch, mirror=self.mirror and self.trainer.state.fn != "fit")
+        assert self._measuring is not None
+        mirror = self.mirror and self.trainer.state.fn != "fit"
+        logits = self.predict_logits(batch["image"], mirror=mirror)[0].float()
+        return self._measuring.add_prediction(batch, logits, self.preprocessor)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """As in validation, with mirroring where asked for."""
-        del batch_idx
-        return self._measure(batch, mirror=self.mirror)
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Merge the ranks' tables and log the summary."""
@@ -268,15 +270,10 @@ class SegmentationTask(pl.LightningModule):
         axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
         return mirror_average(window, image, axes)
 
-    def _measure(self, batch: dict[str, Any], *, mirror: bool) -> dict[str, Any]:
-        assert self.table is not None
-        logits = self.predict_logits(batch["image"], mirror=mirror)[0].float()
-        prediction = self.preprocessor.restore(logits, batch["record"])
-        self.table.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
-        return {"case_id": batch["case_id"], "labels": logits.argmax(0)}
-
     def _summarise(self, stage: str) -> None:
         assert self.table is not None
+        assert self._measuring is not None
+        self._measuring.finish()
         self.result = self.table.compute()
         summary = self.result.summary()
         if not self.trainer.sanity_checking:

@@ -172,8 +172,9 @@ class Preprocessor:
             else turned_view(probabilities, record.geometry, self.plan.orientation)
         )
         for place, scores in self._slabs(logits, record, shape):
-            # max is several times faster than argmax over the first axis
-            labels[0, place] = scores.max(dim=0).indices.cpu().numpy()
+            # max is several times faster than argmax over the first axis; a label crosses to the host as a byte
+            largest = scores.max(dim=0).indices
+            labels[0, place] = (largest.to(torch.uint8) if dtype == np.uint8 else largest).cpu().numpy()
             if filled is not None:
                 filled[:, place] = scores.softmax(dim=0).cpu().numpy()
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]

@@ -96,6 +96,16 @@ def test_surfaces_are_measured_every_second_validation_if_asked_and_always_at_th
         build_task({"network": NETWORK, "surface_every": 0})
 
 
+def test_a_case_that_cannot_be_measured_ends_the_run_with_its_name(data, tmp_path, monkeypatch):
+    def measure(structures, case_id, *given, **settings):
+        raise DatasetError(f"case {case_id}: no")
+
+    monkeypatch.setattr("medconv.metrics.Structures.measure", measure)
+    task = build_task({"network": NETWORK})
+    with pytest.raises(DatasetError, match=r"case \w+: no"):
+        trainer(tmp_path, max_epochs=1).fit(task, data)
+
+
 def test_time_drives_the_learning_rate_where_it_is_further_than_the_steps(data, tmp_path):
     task = build_task({"network": NETWORK, "lr": 1.0, "schedule": "cosine"})
     run = trainer(tmp_path, max_epochs=100_000, max_time={"seconds": 2}, check_val_every_n_epoch=10_000)

@@ -1,0 +1,105 @@
+"""Cases measured behind inference: while the network predicts the next one, threads measure the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medconv.metrics import CaseRow, SegmentationTable
+from medconv.transforms import Preprocessor
+
+Rows = Future[list[CaseRow]]
+
+
+class MeasuringQueue:
+    """Fill a table without waiting for it.
+
+    Threads, not processes: a process of its own would not slow the thread that feeds a GPU, but it starts in
+    seconds, runs a user's script a second time where that has no guard, and small cases, where feeding is what
+    takes the time, gain nothing by it. The rows are those of ``SegmentationTable.update``, whichever thread made them.
+
+    Args:
+        table: Gets the rows in ``finish``.
+        threads: Cases measured at a time.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.ones((4, 4), np.uint8)
+        >>> queue = MeasuringQueue(SegmentationTable({1: "cell"}))
+        >>> rows = queue.add("case_001", labels, labels, (1.0, 1.0))
+        >>> queue.finish()
+        >>> rows.result()[0].dice, len(queue.table.rows)
+        (1.0, 1)
+    """
+
+    def __init__(self, table: SegmentationTable, threads: int = 2) -> None:
+        self.table = table
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="measuring")
+        self._most_waiting = 2 * threads
+        self._waiting: deque[Rows] = deque()
+        self._rows: list[CaseRow] = []
+
+    def add(self, case_id: str, pred: Any, ref: Any, spacing_mm: Sequence[float]) -> Rows:
+        """Measure one case soon; waits if so many are under way that they would pile up in memory.
+
+        Args:
+            case_id: Its name.
+            pred: Integer labels ``(*S)`` on the reference's grid, in the memory of the host.
+            ref: Integer labels ``(*S)``.
+            spacing_mm: Voxel edge lengths.
+
+        Raises:
+            MedconvError: An earlier case could not be measured, as ``SegmentationTable.update`` says.
+        """
+        self._collect(self._most_waiting - 1)
+        measure, surfaces = self.table.structures.measure, self.table.surfaces
+        rows = self._pool.submit(measure, case_id, pred, ref, spacing_mm, surfaces=surfaces)
+        self._waiting.append(rows)
+        return rows
+
+    def add_prediction(
+        self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor
+    ) -> dict[str, Any]:
+        """Measure what a network says of a case.
+
+        Args:
+            batch: Of a ``CaseDataset``.
+            logits: ``(K, *S')``, on the network's grid and any device.
+            preprocessor: Knows the way back to the stored grid.
+
+        Returns:
+            ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured.
+        """
+        prediction = preprocessor.restore(logits, batch["record"])
+        rows = self.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
+        labels = logits.argmax(0).to(torch.uint8 if len(logits) <= 256 else torch.int32)
+        return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
+
+    def finish(self) -> None:
+        """Wait for every case and hand all rows to the table.
+
+        Raises:
+            MedconvError: A case could not be measured, as ``SegmentationTable.update`` says.
+        """
+        self._collect(0)
+        self.table.merge(self._rows)
+        self.close()
+
+    def close(self) -> None:
+        """Forget what is not measured yet; the threads end with the case that they are at."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._waiting.clear()
+        self._rows = []
+
+    def _collect(self, most_waiting: int) -> None:
+        while self._waiting and (len(self._waiting) > most_waiting or self._waiting[0].done()):
+            try:
+                self._rows += self._waiting.popleft().result()
+            except BaseException:
+                self.close()
+                raise
