@@ -32,10 +32,6 @@ and structure), table.json (with conventions and summary) and summary.json in nn
 """
 
 
-_PICTURES = 8
-"""Cases of which the report shows pictures, the worst ones."""
-
-
 def main(argv: Sequence[str]) -> int:
     """Parse, match, measure, write, tell. Returns the exit code."""
     options = _parse(argv[1:])
@@ -111,12 +107,13 @@ def _write(
 ) -> None:
     from medconv.cli.table_files import write_tables
     from medconv.reporting import draw_pairs, worst_first, write_report
+    from medconv.reporting.report import WORST_SHOWN
 
     folder = Path(options.output)
     files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in matching.pairs}
     path = write_tables(table, folder, files)
     pairs = {pair.case_id: pair for pair in matching.pairs}
-    worst = [pairs[case] for case in worst_first(table)[:_PICTURES]]
+    worst = [pairs[case] for case in worst_first(table)[:WORST_SHOWN]]
     report = write_report(
         table,
         folder / "report.html",

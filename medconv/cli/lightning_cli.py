@@ -27,6 +27,7 @@ from medconv.io.atomic import write_text
 from medconv.models import restrict_class_paths
 from medconv.models.parse_errors import explain_parse_error
 from medconv.reporting import draw_overlay
+from medconv.reporting.report import WORST_SHOWN
 from medconv.training import (
     AtomicCheckpointIO,
     DataWait,
@@ -204,7 +205,7 @@ class MedconvCLI(LightningCLI):
 
     def _callbacks(self) -> list[Callback]:
         folder = self.run.path
-        pictures = OverlayPictures(draw_overlay, folder / "overlays")
+        pictures = OverlayPictures(draw_overlay, folder / "overlays", num_worst=WORST_SHOWN)
         if self.subcommand != "fit":
             return [pictures]
         common: dict[str, Any] = {

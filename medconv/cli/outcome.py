@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medconv.cli.table_files import write_tables
 from medconv.datamodules import SegmentationDataModule
-from medconv.reporting import format_summary, write_report
+from medconv.reporting import format_summary, worst_first, write_report
+from medconv.reporting.report import WORST_SHOWN
 from medconv.training import SegmentationTask
 
 
@@ -21,9 +22,8 @@ def report_outcome(
     result = task.result
     assert result is not None
     table = write_tables(result, folder)
-    measured = set(result.case_ids)
-    pictures = [p for p in sorted((folder / "overlays").glob("*.png")) if p.stem in measured]
-    drawn = {picture.stem: picture.read_bytes() for picture in pictures}
+    overlays = {case: folder / "overlays" / f"{case}.png" for case in worst_first(result)[:WORST_SHOWN]}
+    drawn = {case: picture.read_bytes() for case, picture in overlays.items() if picture.is_file()}
     report = write_report(
         result,
         folder / "report.html",
@@ -37,7 +37,7 @@ def report_outcome(
         "",
         f"table       {table}",
         f"report      {report}",
-        *(f"picture     {picture}" for picture in pictures),
+        *([f"pictures    {folder / 'overlays'} (the worst: {', '.join(list(drawn)[:3])})"] if drawn else []),
         f"checkpoint  {checkpoint}",
         "",
         "next:",

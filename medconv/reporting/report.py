@@ -23,6 +23,9 @@ from medconv.reporting.report_style import STYLE
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
 from medconv.reporting.tables import describe_empties
 
+WORST_SHOWN = 8
+"""Cases of which a report shows pictures, the worst ones."""
+
 _SHOWN_ROWS = 3000
 
 

@@ -1,41 +1,79 @@
-"""Overlay pictures of the same validation cases at every visit, to watch a network learn."""
+"""Overlay pictures: the same cases at every visit while a network learns, the worst ones when it is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy.typing as npt
 from lightning.pytorch.loggers import WandbLogger
 
+from medconv.metrics.summary import case_means, in_the_mean
 from medconv.planning import Plan
+from medconv.training.measuring import Rows
 
 DrawOverlay = Callable[..., Any]
 
 
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """A case that may turn out to be one of the worst; its image stays on disk until then."""
+
+    case_id: str
+    batch_idx: int
+    labels: npt.NDArray[Any]
+    rows: Rows
+
+    @property
+    def badness(self) -> tuple[bool, float, str]:
+        """Sorts as the report does: by mean Dice over structures, cases without any structure last."""
+        rows = self.rows.result()
+        counted = in_the_mean(row.label for row in rows)
+        (mean,) = case_means([row for row in rows if row.label in counted], "dice", "diagonal").values()
+        return isnan(mean), mean, self.case_id
+
+
 class OverlayPictures(pl.Callback):
-    """Draw truth and prediction of fixed cases as PNG files, and send them to Weights & Biases where it logs.
+    """Draw truth and prediction as PNG files, and send them to Weights & Biases where it logs.
+
+    Every process draws the worst of its own cases, so those of all processes are among them.
 
     Args:
         draw: ``medconv.reporting.draw_overlay`` or anything with its arguments; handed in, because pictures are
             made on a higher storey than training.
         folder: Where the files go: ``<folder>/<case>.png``, overwritten at each visit.
-        num_cases: How many cases, the first ones of the validation set.
-        every_n_validations: Draw at each n-th validation; ``validate`` and ``test`` always draw.
+        num_cases: How many cases while training, the first ones of the validation set.
+        every_n_validations: Draw these at each n-th validation.
+        num_worst: How many cases in ``validate`` and ``test``, those with the lowest mean Dice.
     """
 
     def __init__(
-        self, draw: DrawOverlay, folder: str | Path, num_cases: int = 2, every_n_validations: int = 5
+        self,
+        draw: DrawOverlay,
+        folder: str | Path,
+        num_cases: int = 2,
+        every_n_validations: int = 5,
+        num_worst: int = 8,
     ) -> None:
         self.draw, self.folder = draw, Path(folder)
-        self.num_cases, self.every_n_validations = num_cases, every_n_validations
+        self.num_cases, self.every_n_validations, self.num_worst = num_cases, every_n_validations, num_worst
         self._validations = 0
+        self._worst: list[_Predicted] = []
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the visits."""
         del pl_module
         self._validations += not trainer.sanity_checking
+        self._worst = []
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with no case."""
+        del trainer, pl_module
+        self._worst = []
 
     def on_validation_batch_end(
         self,
@@ -46,10 +84,13 @@ class OverlayPictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw where the case is one of the fixed ones and the visit is due."""
-        due = trainer.state.fn != "fit" or (self._validations - 1) % self.every_n_validations == 0
-        if due and not trainer.sanity_checking:
+        """Draw where the case is one of the fixed ones and the visit is due; outside training, see below."""
+        if trainer.state.fn != "fit":
             self.on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+            return
+        due = (self._validations - 1) % self.every_n_validations == 0 and batch_idx < self.num_cases
+        if due and trainer.is_global_zero and not trainer.sanity_checking:
+            self._draw(trainer, pl_module, outputs["case_id"], batch, outputs["labels"].cpu().numpy())
 
     def on_test_batch_end(
         self,
@@ -60,23 +101,54 @@ class OverlayPictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the first cases of rank 0."""
-        del dataloader_idx
-        if not trainer.is_global_zero or batch_idx >= self.num_cases:
-            return
+        """Keep the prediction for as long as the case is among the worst."""
+        del trainer, pl_module, batch, dataloader_idx
+        labels = outputs["labels"].cpu().numpy()
+        self._worst.append(_Predicted(outputs["case_id"], batch_idx, labels, outputs["rows"]))
+        measured = [case for case in self._worst if case.rows.done()]
+        for case in sorted(measured, key=lambda case: case.badness)[self.num_worst :]:
+            self._worst.remove(case)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the worst cases, outside training."""
+        if trainer.state.fn != "fit":
+            self._draw_worst(trainer, pl_module, trainer.val_dataloaders)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the worst cases."""
+        self._draw_worst(trainer, pl_module, trainer.test_dataloaders)
+
+    def _draw_worst(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: Any) -> None:
+        places = list(loader.sampler) if self._worst else []
+        for case in sorted(self._worst, key=lambda case: case.badness)[: self.num_worst]:
+            batch = loader.dataset[places[case.batch_idx]]
+            self._draw(trainer, pl_module, case.case_id, batch, case.labels, at_disagreement=True)
+        self._worst = []
+
+    def _draw(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        case_id: str,
+        batch: Mapping[str, Any],
+        labels: npt.NDArray[Any],
+        **settings: Any,
+    ) -> None:
         plan = pl_module.plan
         assert isinstance(plan, Plan)
-        path = self.folder / f"{outputs['case_id']}.png"
+        path = self.folder / f"{case_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
+        image, target = (batch[name][0, 0].float().cpu().numpy() for name in ("image", "target"))
         self.draw(
-            batch["image"][0, 0].float().cpu().numpy(),
-            batch["target"][0, 0].cpu().numpy(),
-            outputs["labels"].cpu().numpy(),
+            image,
+            target.astype(labels.dtype),
+            labels,
             plan.spacing_mm,
             path=path,
             label_names=plan.label_names,
-            title=str(outputs["case_id"]),
+            title=case_id,
+            **settings,
         )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("overlay", [str(path)], caption=[str(outputs["case_id"])])
+                logger.log_image("overlay", [str(path)], caption=[case_id])
