@@ -35,6 +35,7 @@ TOLERANCE_MM = 1.0
 _MM3_PER_ML = 1000.0
 _DEFAULT = SurfaceConvention()
 _NOWHERE = SurfaceDistances(np.empty(0), np.empty(0))
+_ALONE = SurfaceDistances(np.full(1, inf), np.empty(0))
 
 
 def measure_case(
@@ -88,11 +89,11 @@ def measure_case(
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
     inside = _Inside(*along_memory(pred, ref, spacing))
     table = _count_pairs(case_id, inside, names)
-    distances = inside.distances(convention) if surfaces else {}
+    distances = inside.distances(convention) if surfaces else None
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
-        | _distances(distances.get(label, _NOWHERE), tolerance_mm[label], convention)
+        | _distances(_known(distances, label, table), tolerance_mm[label], convention)
         | _image(pred.shape, spacing, convention)
         for label in names
     }
@@ -168,6 +169,18 @@ def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
         "pred_volume_ml": pred_voxels * voxel_ml,
         "volume_difference_ml": (pred_voxels - ref_voxels) * voxel_ml,
     }
+
+
+def _known(
+    distances: Mapping[int, SurfaceDistances] | None, label: int, table: CountArray
+) -> SurfaceDistances:
+    """Those of a label; one that is missed or invented is infinitely far, though the edge may cut all its surface."""
+    if distances is None:
+        return _NOWHERE
+    found = distances.get(label, _NOWHERE)
+    has_surface = len(found.pred_to_ref_mm) or len(found.ref_to_pred_mm)
+    is_alone = bool(table[label].any()) != bool(table[:, label].any())
+    return _ALONE if is_alone and not has_surface else found
 
 
 def _distances(

@@ -34,7 +34,8 @@ class SurfaceConvention:
             cubes, or where a published figure was measured so.
         edge: ``"count"``: the outside of the image is background, so a structure cut off by the field of view
             has a surface there, which agrees by itself. ``"ignore"``: the cut is no surface. A structure that
-            fills the image then has none: its distances are infinite, or nan if both maps are full of it.
+            fills the image then has none: its distances are infinite, and count in means as those of a missed one
+            do, or nan if both maps are full of it; summaries count both as ``n_without_surface``.
         directions: What ``hd95_mm`` is made of: the larger of the two directed percentiles, or the percentile
             of both lists together, which an island on one side hardly moves (MedPy's ``hd95``).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from math import fsum, inf, isnan, nan, sqrt
+from math import fsum, inf, isfinite, isnan, nan, sqrt
 from statistics import median
 from typing import Any
 
@@ -42,6 +42,9 @@ class LabelSummary:
         n_missed: In the reference, not predicted.
         n_false_positive: Predicted, not in the reference.
         n_both_empty: On neither side; they count in no mean.
+        n_without_surface: Of the valid ones, those in which a side has no surface inside the image, which only
+            ``edge="ignore"`` allows. If only one lacks it, distances are infinite and the policy for empties
+            applies; if both do, distances are undefined and left out.
         scores: Every score of ``SCORES`` over all cases but those of ``n_both_empty``, distances under the
             summary's policy for empties.
     """
@@ -53,6 +56,7 @@ class LabelSummary:
     n_missed: int
     n_false_positive: int
     n_both_empty: int
+    n_without_surface: int
     scores: Mapping[str, Spread]
 
     @property
@@ -231,8 +235,15 @@ def _summarise_label(rows: Sequence[CaseRow], empties: Empties | float) -> Label
         n_missed=sum(row.pred_empty and not row.ref_empty for row in rows),
         n_false_positive=sum(row.ref_empty and not row.pred_empty for row in rows),
         n_both_empty=len(rows) - len(present),
+        n_without_surface=_count_without_surface(rows),
         scores={name: _spread([score_of(row, name, empties) for row in present]) for name in SCORES},
     )
+
+
+def _count_without_surface(rows: Sequence[CaseRow]) -> int:
+    both = [row.hd_mm for row in rows if not row.ref_empty and not row.pred_empty]
+    # where no row has a distance, surfaces were not measured
+    return sum(not isfinite(mm) for mm in both) if not all(map(isnan, both)) else 0
 
 
 def _spread(values: Sequence[float]) -> Spread:

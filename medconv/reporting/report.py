@@ -21,7 +21,7 @@ from medconv.reporting.html_pieces import counted, html_table, shown_value
 from medconv.reporting.report_overview import HEADLINE, classes, overview, problems_box
 from medconv.reporting.report_style import STYLE
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
-from medconv.reporting.tables import describe_empties
+from medconv.reporting.tables import describe_empties, describe_lack_of_surface
 
 WORST_SHOWN = 8
 """Cases of which a report shows pictures, the worst ones."""
@@ -218,6 +218,8 @@ def _conventions(summary: Summary) -> str:
         "Versions": f"medconv {__version__}, NumPy {numpy.__version__}, SciPy {scipy.__version__}, "
         f"Python {platform.python_version()}",
     }
+    if lacking := describe_lack_of_surface(summary):
+        lines["Structures without a surface"] = " ".join(lacking)
     rows = "".join(
         f'<tr><th scope="row">{k}</th><td class="text wrap">{escape(v)}</td></tr>' for k, v in lines.items()
     )

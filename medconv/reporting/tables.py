@@ -40,6 +40,17 @@ def describe_tolerances(tolerances_mm: Mapping[str, float]) -> str:
     return ", ".join(f"{mm:g} mm ({name})" for name, mm in tolerances_mm.items())
 
 
+def describe_lack_of_surface(summary: Summary) -> list[str]:
+    """How often a structure has no surface because the edge of the image is ignored; nothing where none is so."""
+    number = sum(entry.n_without_surface for entry in summary.labels)
+    if not number:
+        return []
+    return [
+        f"No surface inside the image in {number} of {sum(entry.n_valid for entry in summary.labels)} structures: "
+        "on one side, distances count as above; on both, they are left out."
+    ]
+
+
 def format_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     """Rows under headers: text to the left, numbers to the right, a line below the head.
 
@@ -119,6 +130,7 @@ def _conventions(summary: Summary) -> list[str]:
         f"false positive) counts with {describe_empties(summary.empties)}; one in neither is left out.",
         *([f"NSD: share of both surfaces within {tolerances} of each other."] if tolerances else []),
         f"Distances: {summary.convention}.",
+        *describe_lack_of_surface(summary),
     ]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from medconv.errors import ConfigError
-from medconv.metrics import CaseRow, summarise
+from medconv.metrics import CaseRow, SurfaceConvention, measure_case, summarise
+from medconv.reporting import format_summary
 
 DIAGONAL_MM = 50.0
 
@@ -141,3 +142,31 @@ def test_the_spread_is_that_of_numpy() -> None:
     assert (spread.mean, spread.median, spread.sd) == pytest.approx(
         (np.mean(dice), np.median(dice), np.std(dice, ddof=1))
     )
+
+
+def test_structures_cut_off_on_every_side_are_counted_and_never_better_than_missed() -> None:
+    """With the image's edge ignored, what fills the image has no surface."""
+    full, nothing = np.ones((8, 8, 8), np.uint8), np.zeros((8, 8, 8), np.uint8)
+    inner = np.zeros_like(full)
+    inner[2:6, 2:6, 2:6] = 1
+    ignore = SurfaceConvention(edge="ignore")
+    pairs = {"one": (inner, full), "both": (full, full), "missed": (nothing, full), "fine": (inner, inner)}
+    rows = {
+        name: measure_case(name, *pair, 1, {1: "organ"}, convention=ignore)[0] for name, pair in pairs.items()
+    }
+    assert [(r.hd_mm, r.nsd) for r in (rows["one"], rows["missed"], rows["fine"])] == [
+        (inf, 0),
+        (inf, 0),
+        (0, 1),
+    ]
+    assert isnan(rows["both"].hd_mm)
+    summary = summarise(rows.values())
+    (organ,) = summary.labels
+    assert (organ.n_valid, organ.n_missed, organ.n_without_surface) == (3, 1, 2)
+    assert organ.mean_hd_mm == pytest.approx(2 * 7 * 3**0.5 / 3)
+    assert "No surface inside the image in 2 of 3 structures" in format_summary(summary)
+    quick = measure_case("quick", inner, full, 1, {1: "organ"}, convention=ignore, surfaces=False)
+    assert summarise(quick).labels[0].n_without_surface == 0
+    counted = measure_case("a", inner, full, 1, {1: "organ"})
+    assert summarise(counted).labels[0].n_without_surface == 0
+    assert "No surface" not in format_summary(summarise(counted))
