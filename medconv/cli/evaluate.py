@@ -31,6 +31,8 @@ measured are listed, the others are done, and the exit code is 1. OUT holds repo
 and structure), table.json (with conventions and summary) and summary.json in nnU-Net's shape.
 """
 
+_NO_REFERENCE = "no reference of this name"
+
 
 def main(argv: Sequence[str]) -> int:
     """Parse, match, measure, write, tell. Returns the exit code."""
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     problems = dict(matching.problems)
     problems |= dict.fromkeys(matching.without_prediction, "no prediction of this name")
     for name in matching.without_reference:
-        print(f"not measured: {name}: no reference of this name", file=sys.stderr)
+        print(f"not measured: {name}: {_NO_REFERENCE}", file=sys.stderr)
     outcomes: list[CaseOutcome] = []
     if matching.pairs:
         names = options.label_names or declared_label_names(matching.pairs[0].reference, matching.label_names)
@@ -111,7 +113,8 @@ def _write(
 
     folder = Path(options.output)
     files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in matching.pairs}
-    path = write_tables(table, folder, files)
+    strangers = dict.fromkeys(matching.without_reference, _NO_REFERENCE)
+    path = write_tables(table, folder, files, {**problems, **strangers})
     pairs = {pair.case_id: pair for pair in matching.pairs}
     worst = [pairs[case] for case in worst_first(table)[:WORST_SHOWN]]
     report = write_report(
@@ -125,6 +128,7 @@ def _write(
             f"references: {_name(options.references)}",
         ),
         warning=emptiness,
+        without_reference=matching.without_reference,
     )
     print(f"\ntable   {path}\nreport  {report}", flush=True)
 

@@ -147,9 +147,14 @@ class CaseTable:
         """Write all rows; the file appears whole or not at all. Returns the path."""
         return _write_whole(path, self.csv_text())
 
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write ``to_dict``, a line a row; the file appears whole or not at all. Returns the path."""
-        plain = self.to_dict()
+    def to_json(self, path: str | os.PathLike[str], not_measured: Mapping[str, str] | None = None) -> Path:
+        """Write ``to_dict``, a line a row; the file appears whole or not at all. Returns the path.
+
+        Args:
+            path: The file.
+            not_measured: What has no row and why, by name; a key of its own, left out if it is not given.
+        """
+        plain = self.to_dict() | ({} if not_measured is None else {"not_measured": dict(not_measured)})
         # indented, the standard library writes ten times slower
         rows = ",\n  ".join(json.dumps(row) for row in plain.pop("rows"))
         head = json.dumps(plain, indent=1).removesuffix("\n}")

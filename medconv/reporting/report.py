@@ -37,6 +37,7 @@ def write_report(
     title: str = "Segmentation report",
     about: Sequence[str] = (),
     warning: str = "",
+    without_reference: Sequence[str] = (),
 ) -> Path:
     """Write the report of a table; the file appears whole or not at all.
 
@@ -48,6 +49,7 @@ def write_report(
         title: Heading.
         about: Where the table comes from, such as a date and the names of folders; shown below the heading.
         warning: What makes the whole table doubtful, or nothing.
+        without_reference: Predictions that there is nothing to measure by.
 
     Returns:
         The path.
@@ -55,7 +57,8 @@ def write_report(
     Cost:
         About a second for 200 cases, pictures not counted.
     """
-    write_text(Path(path), report_html(table, pictures or {}, problems or {}, title, about, warning))
+    text = report_html(table, pictures or {}, problems or {}, title, about, warning, without_reference)
+    write_text(Path(path), text)
     return Path(path)
 
 
@@ -73,12 +76,13 @@ def report_html(
     title: str,
     about: Sequence[str] = (),
     warning: str = "",
+    without_reference: Sequence[str] = (),
 ) -> str:
     """The report as text; see ``write_report``."""
     summary, intervals = table.summary(), table_intervals(table, HEADLINE)
     sections = {
         "Overview": overview(summary, intervals)
-        + problems_box(problems, summary.n_cases, warning)
+        + problems_box(problems, summary.n_cases, warning, without_reference)
         + classes(summary, intervals),
         "Spread over cases": _spreads(table),
         "Worst cases": _worst(table, pictures),

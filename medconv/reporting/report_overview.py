@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import isnan
 
@@ -53,13 +53,16 @@ def _card(name: str, value: str, remark: str) -> str:
     return f'<div class="card"><dt>{name}</dt><dd class="big">{value}</dd>{below}</div>'
 
 
-def problems_box(problems: Mapping[str, str], n_cases: int, warning: str = "") -> str:
+def problems_box(
+    problems: Mapping[str, str], n_cases: int, warning: str = "", without_reference: Sequence[str] = ()
+) -> str:
     """What was not measured, grouped by reason and folded up, and what makes the whole table doubtful.
 
     Args:
         problems: Cases that could not be measured, and why.
         n_cases: Cases that were.
         warning: What is wrong with all of them, or nothing.
+        without_reference: Predictions that there is nothing to measure by.
     """
     parts = [f'<p class="bad">{escape(warning[:1].upper() + warning[1:])}</p>'] if warning else []
     if problems:
@@ -76,6 +79,12 @@ def problems_box(problems: Mapping[str, str], n_cases: int, warning: str = "") -
         if own:
             items = "".join(f"<li><strong>{escape(k)}</strong>: {escape(v)}</li>" for k, v in own.items())
             parts.append(_folded(f"a reason of its own: {counted(len(own), 'case')}", f"<ul>{items}</ul>"))
+    if without_reference:
+        listed = f"<p>{escape(', '.join(without_reference))}</p>"
+        told = (
+            f"{counted(len(without_reference), 'prediction')} without a reference of this name, not measured"
+        )
+        parts.append(_folded(told, listed))
     return f'<div class="alert" role="note">{"".join(parts)}</div>' if parts else ""
 
 

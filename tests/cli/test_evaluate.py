@@ -66,8 +66,13 @@ def test_names_are_matched_across_suffixes_and_what_is_alone_is_told(
     nib.save(nib.load(pred / "case_1.nii.gz"), pred / "case_1.nii")
     (pred / "case_1.nii.gz").unlink()
     shutil.copy(pred / "case_2.nii.gz", pred / "stranger.nii.gz")
-    assert evaluate(pred, ref) == 0
+    out = pred.parent / "out"
+    assert evaluate(pred, ref, "-o", out) == 0
     seen = capsys.readouterr()
+    assert "1 prediction without a reference of this name, not measured" in (out / "report.html").read_text()
+    assert json.loads((out / "table.json").read_text())["not_measured"] == {
+        "stranger": "no reference of this name"
+    }
     assert "not measured: stranger: no reference of this name" in seen.err
     assert "3 of 3 case(s) measured" in seen.err
     (pred / "case_2.nii.gz").unlink()
