@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from math import isnan
 
 import numpy as np
@@ -63,3 +64,8 @@ def test_a_table_measures_regions_too() -> None:
 def test_misuse_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Structures(NAMES, **settings)
+
+
+def test_structures_travel_to_other_processes() -> None:
+    plain = Structures({1: "head", 2: "tail"})
+    assert pickle.loads(pickle.dumps(plain)) == plain
