@@ -48,6 +48,11 @@ def html_table(
     )
 
 
+def plot(picture: str) -> str:
+    """An SVG that scrolls by itself where the page is so narrow that its letters would become too small."""
+    return f'<div class="plot">{picture}</div>'
+
+
 def shown_value(value: float, name: str) -> str:
     """A score with the digits it deserves; a dash where there is none."""
     return "–" if isnan(value) else f"{value:.{min(SCORES[name].digits, 3)}f}"

@@ -17,7 +17,7 @@ from medconv import __version__
 from medconv.io.atomic import write_text
 from medconv.metrics import SCORES, CaseRow, CaseTable, Summary, score_of, table_intervals
 from medconv.metrics.summary import case_means, in_the_mean
-from medconv.reporting.html_pieces import counted, html_table, shown_value
+from medconv.reporting.html_pieces import counted, html_table, plot, shown_value
 from medconv.reporting.report_overview import HEADLINE, classes, overview, problems_box
 from medconv.reporting.report_style import STYLE
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
@@ -134,7 +134,9 @@ def _spreads(table: CaseTable) -> str:
         }
         ends = (0.0, 1.0) if SCORES[name].best == 1 else (0.0, None)
         if any(not isnan(point.x) for points in groups.values() for point in points):
-            parts.append(f"<h3>{SCORES[name].title}</h3>{svg_spread(groups, SCORES[name].title, *ends)}")
+            parts.append(
+                f"<h3>{SCORES[name].title}</h3>{plot(svg_spread(groups, SCORES[name].title, *ends))}"
+            )
     return "".join(parts)
 
 
@@ -173,7 +175,7 @@ def _size_and_spacing(table: CaseTable) -> str:
         points = [Point(r.case_id, r.ref_volume_ml, r.dice, r.pred_empty) for r in rows]
         if any(not isnan(point.x) for point in points):
             parts.append(
-                f"<h3>{escape(name)}</h3>{svg_scatter(points, 'volume in the reference / ml', 'Dice')}"
+                f"<h3>{escape(name)}</h3>{plot(svg_scatter(points, 'volume in the reference / ml', 'Dice'))}"
             )
     spacings = {row.case_id: row.spacing_mm for row in table.rows if row.spacing_mm}
     kinds = sorted({tuple(round(s, 4) for s in spacing) for spacing in spacings.values()})
@@ -182,7 +184,7 @@ def _size_and_spacing(table: CaseTable) -> str:
     elif kinds:
         means = case_means(table.rows, "dice", table.empties)
         points = [Point(case, max(spacing), means[case]) for case, spacing in spacings.items()]
-        parts.append(f"<h3>Spacing</h3>{svg_scatter(points, 'largest voxel edge / mm', 'mean Dice')}")
+        parts.append(f"<h3>Spacing</h3>{plot(svg_scatter(points, 'largest voxel edge / mm', 'mean Dice'))}")
     return "".join(parts)
 
 

@@ -34,6 +34,7 @@ tbody tr:hover { background: var(--card); } tfoot td, tfoot th { font-weight: 65
 figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; }
 figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .5rem; }
 svg { width: 100%; height: auto; max-width: 60rem; display: block; }
+.plot { overflow-x: auto; } .plot svg { min-width: 40rem; }
 svg text { fill: var(--ink); font-size: 12px; } svg text.soft { fill: var(--soft); }
 svg .grid { stroke: var(--line); stroke-width: 1; } svg .box { fill: var(--dot); fill-opacity: .18; }
 svg .middle { stroke: var(--dot); stroke-width: 2.5; }

@@ -38,6 +38,7 @@ class Drawn:
 
     def __call__(self, image, truth, labels, spacing_mm, *, path, title, **settings):
         path.write_text(title)
+        self.note = settings["note"]
         self.calls.append((title, image, truth, labels, settings.get("at_disagreement", False)))
 
 
@@ -72,6 +73,8 @@ def test_the_worst_cases_are_drawn_when_a_network_is_measured(data, tmp_path, mo
     ((case_id, image, truth, labels, at_disagreement),) = drawn.calls
     assert case_id == worst_first(task.result)[0]
     assert at_disagreement
+    said = [f"{row.name} {row.dice:.3f}" for row in task.result.rows if row.case_id == case_id]
+    assert drawn.note == "Dice:  " + "   ".join(said)
     place = asked.index(case_id)
     sample = data.validation_set[place]
     np.testing.assert_array_equal(image, sample["image"][0, 0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -12,11 +12,15 @@ import lightning.pytorch as pl
 import numpy.typing as npt
 from lightning.pytorch.loggers import WandbLogger
 
+from medconv.metrics import CaseRow
 from medconv.metrics.summary import case_means, in_the_mean
 from medconv.planning import Plan
 from medconv.training.measuring import Rows
 
 DrawOverlay = Callable[..., Any]
+
+_NAMED = 6
+"""So many structures have room in a heading."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,9 @@ class OverlayPictures(pl.Callback):
             return
         due = (self._validations - 1) % self.every_n_validations == 0 and batch_idx < self.num_cases
         if due and trainer.is_global_zero and not trainer.sanity_checking:
-            self._draw(trainer, pl_module, outputs["case_id"], batch, outputs["labels"].cpu().numpy())
+            labels = outputs["labels"].cpu().numpy()
+            case = _Predicted(outputs["case_id"], batch_idx, labels, outputs["rows"])
+            self._draw(trainer, pl_module, case, batch)
 
     def on_test_batch_end(
         self,
@@ -122,33 +128,44 @@ class OverlayPictures(pl.Callback):
         places = list(loader.sampler) if self._worst else []
         for case in sorted(self._worst, key=lambda case: case.badness)[: self.num_worst]:
             batch = loader.dataset[places[case.batch_idx]]
-            self._draw(trainer, pl_module, case.case_id, batch, case.labels, at_disagreement=True)
+            self._draw(trainer, pl_module, case, batch, at_disagreement=True)
         self._worst = []
 
     def _draw(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        case_id: str,
+        case: _Predicted,
         batch: Mapping[str, Any],
-        labels: npt.NDArray[Any],
         **settings: Any,
     ) -> None:
         plan = pl_module.plan
         assert isinstance(plan, Plan)
-        path = self.folder / f"{case_id}.png"
+        path = self.folder / f"{case.case_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image, target = (batch[name][0, 0].float().cpu().numpy() for name in ("image", "target"))
         self.draw(
             image,
-            target.astype(labels.dtype),
-            labels,
+            target.astype(case.labels.dtype),
+            case.labels,
             plan.spacing_mm,
             path=path,
             label_names=plan.label_names,
-            title=case_id,
+            title=case.case_id,
+            # as the table has it, on the stored grid; the picture shows the network's
+            note=_dice_of(case.rows.result()),
             **settings,
         )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("overlay", [str(path)], caption=[case_id])
+                logger.log_image("overlay", [str(path)], caption=[case.case_id])
+
+
+def _dice_of(rows: Sequence[CaseRow]) -> str:
+    """The Dice of each structure by name while there are few, else the mean."""
+    known = [row for row in rows if not isnan(row.dice)]
+    if not known:
+        return "no structure in truth or prediction"
+    if len(known) > _NAMED:
+        return f"mean Dice of {len(known)} structures {sum(row.dice for row in known) / len(known):.3f}"
+    return "Dice:  " + "   ".join(f"{row.name} {row.dice:.3f}" for row in known)
