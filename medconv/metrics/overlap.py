@@ -93,28 +93,36 @@ def label_runs(pred: LabelMap, ref: LabelMap, box: tuple[slice, ...] | None = No
     size = pred.size
     if box is None:
         pred, ref, _ = along_memory(pred, ref)
-        box = foreground_box(pred, ref)
+    pred, ref = _narrow(pred), _narrow(ref)
+    box = foreground_box(pred, ref) if box is None else box
     pred, ref = pred[box], ref[box]
     outside = np.array([size - pred.size])
     zeros = outside * 0
     parts = [(zeros.astype(pred.dtype), zeros.astype(ref.dtype), outside)] if outside[0] else []
-    kinds = [_narrow(m) for m in (pred, ref)]
     slices = max(1, _CHUNK_VOXELS * max(1, len(pred)) // max(1, pred.size))
     for low in range(0, len(pred), slices):
-        p, r = (
-            m[low : low + slices].astype(kind).reshape(-1) for m, kind in zip((pred, ref), kinds, strict=True)
-        )
-        starts = np.flatnonzero((p[1:] != p[:-1]) | (r[1:] != r[:-1])) + 1
-        starts = np.concatenate([[0], starts])
-        parts.append((p[starts], r[starts], np.diff(starts, append=p.size)))
+        p, r = (m[low : low + slices].reshape(-1) for m in (pred, ref))
+        changes = p[1:] != p[:-1]
+        np.logical_or(changes, r[1:] != r[:-1], out=changes)
+        starts = np.empty(np.count_nonzero(changes) + 1, np.intp)
+        starts[0], starts[1:] = 0, np.flatnonzero(changes)
+        starts[1:] += 1
+        lengths = np.empty_like(starts)
+        lengths[-1] = p.size - starts[-1]
+        np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+        parts.append((p[starts], r[starts], lengths))
     return LabelRuns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _narrow(labels: LabelMap) -> np.dtype[Any]:
-    """The smallest type that holds these labels; one byte a voxel is compared faster than eight."""
-    if labels.dtype.itemsize == 1 or not labels.size or labels.min() < 0:
-        return labels.dtype
-    return np.min_scalar_type(int(labels.max()))
+def _narrow(labels: LabelMap) -> LabelMap:
+    """The same in the smallest type that holds it; one byte a voxel is compared faster than eight."""
+    if labels.dtype.itemsize == 1 or not labels.size:
+        return labels
+    # looked at without a sign, a negative label is larger than any other: one pass instead of two
+    top = labels.view(f"u{labels.itemsize}").max()
+    if labels.dtype.kind == "i" and top > np.iinfo(labels.dtype).max:
+        return labels
+    return labels.astype(np.min_scalar_type(int(top)), copy=False)
 
 
 def dice_from(table: CountArray) -> FloatArray:
