@@ -188,6 +188,16 @@ def test_every_dot_lies_on_the_paper() -> None:
         assert all(0 < float(x) < width and 0 < float(y) < height for x, y in places)
 
 
+def browse(page: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Open a page in Chromium; what its console says is in ``stderr``."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+    flags += ["--disable-background-networking", "--enable-logging=stderr"]
+    flags += [f"--user-data-dir={page.parent}/profile"]
+    return subprocess.run(
+        [str(CHROMIUM), *flags, *words, page.as_uri()], capture_output=True, text=True, timeout=240
+    )
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -195,18 +205,8 @@ def test_a_browser_shows_it_without_complaint(scheme: str, tmp_path: Path) -> No
     from matplotlib.image import imread
 
     report = write_report(table(), tmp_path / "report.html")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-    ]
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
-    shot = [f"--screenshot={tmp_path}/shot.png", "--window-size=1100,2400", "--hide-scrollbars"]
-    words = [str(CHROMIUM), *flags, *dark, *shot, f"--user-data-dir={tmp_path}/profile"]
-    words += ["--enable-logging=stderr", report.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = browse(report, *dark, f"--screenshot={tmp_path}/shot.png", "--window-size=1100,2400")
     assert "CONSOLE" not in done.stderr
     pixels = imread(tmp_path / "shot.png")[..., :3]
     assert pixels.shape[:2] == (2400, 1100)
@@ -214,3 +214,12 @@ def test_a_browser_shows_it_without_complaint(scheme: str, tmp_path: Path) -> No
     # headline, plots and tables leave their marks all the way down the page
     marks = np.abs(pixels - pixels[2, 2]).max(2) > 0.2
     assert (marks.reshape(12, 200, 1100).sum((1, 2)) > 200).all()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_page_that_is_faulty_makes_the_browser_complain(tmp_path: Path) -> None:
+    """Without which the test above could not fail."""
+    report = write_report(table(), tmp_path / "report.html")
+    report.write_text(report.read_text().replace("</main>", '</main><script>throw Error("no")</script>'))
+    assert "CONSOLE" in browse(report, f"--screenshot={tmp_path}/shot.png").stderr
