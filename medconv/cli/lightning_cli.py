@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from medconv.cli.configs import find_config
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
+from medconv.cli.planned_network import fill_stages
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
@@ -134,6 +135,10 @@ class MedconvCLI(LightningCLI):
         init_args = resolved["model"]["network"].get("init_args", {})
         if init_args.get("spacing_mm", 0) is None:
             init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)
+        if self.datamodule.proposal is not None and (
+            remark := fill_stages(init_args, self.datamodule.proposal)
+        ):
+            log.info(remark)
         self.model = build_task(resolved["model"], self.plugins)
         self.model.data_config = resolved["data"]
         self.config_init = self._instantiate_rest()

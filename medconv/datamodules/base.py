@@ -19,7 +19,7 @@ from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
 from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
 from medconv.errors import ConfigError
-from medconv.planning import Plan, mirror_axes
+from medconv.planning import Plan, Proposal, mirror_axes
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import AugmentSettings
 
@@ -71,6 +71,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
     """
 
     plan: Plan
+    proposal: Proposal | None = None
+    """What a plan file says, of the network too; ``None`` where there is no such file."""
     training_set: PatchDataset
     validation_set: CaseDataset
     test_set: CaseDataset

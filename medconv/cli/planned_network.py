@@ -1,0 +1,32 @@
+"""What a plan file says about the network, put where a configuration leaves it open."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from medconv.planning import Proposal
+
+
+def fill_stages(init_args: MutableMapping[str, Any], proposal: Proposal) -> str:
+    """Give a network the strides and kernels of a plan, if it has them and none were chosen.
+
+    Args:
+        init_args: Options of the network; changed.
+        proposal: Of the plan file.
+
+    Returns:
+        What was done, or why nothing was; empty where there was nothing to do.
+    """
+    planned, channels = proposal.network, init_args.get("channels")
+    open_options = [name for name in ("strides", "kernel_sizes") if init_args.get(name, 0) is None]
+    if not open_options or not isinstance(channels, list | tuple):
+        return ""
+    if len(channels) != len(planned.channels):
+        return (
+            f"the network has {len(channels)} stages, the plan {len(planned.channels)}: strides and kernels follow the "
+            "voxel size instead of the plan"
+        )
+    for name in open_options:
+        init_args[name] = [list(row) for row in getattr(planned, name)]
+    return f"{' and '.join(open_options)} of the network follow the plan"
