@@ -29,6 +29,10 @@ class BadImageError(MedconvError, ValueError):
     """A file cannot be used as an image or label volume; the text names the file and the remedy."""
 
 
+class VoxelValueError(BadImageError):
+    """A file is whole, but its voxels have values that an image or a label map cannot have."""
+
+
 class DatasetError(MedconvError, ValueError):
     """A dataset is incomplete or contradicts itself; the text lists every problem found."""
 

@@ -43,6 +43,7 @@ def spy(*words: str) -> tuple[int, list[str], float]:
         (("compare-tables", "--help"), 0.5),
         (("info", "--help"), 0.5),
         (("plan", "--help"), 0.5),
+        (("check", "--help"), 0.5),
         (("list", "--help"), 0.5),
         (("list", "configs"), 0.5),
         (("fit", "--help"), 1.0),
