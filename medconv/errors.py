@@ -45,5 +45,13 @@ class BadCasesError(DatasetError):
         self.problems = dict(problems)
 
 
+class DownloadError(MedconvError):
+    """A file could not be fetched, or is not the one that was expected; what came so far is kept where that helps."""
+
+
+class ArchiveError(MedconvError, ValueError):
+    """An archive is damaged, or would write where it must not; nothing of it is left behind."""
+
+
 class CheckpointError(MedconvError, ValueError):
     """A checkpoint is damaged, foreign, unsafe, or of a version that cannot be read."""
