@@ -1,11 +1,29 @@
-"""What a plan file says about the network, put where a configuration leaves it open."""
+"""What the data and a plan say about the network, put where a configuration leaves it open."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
 from typing import Any
 
+from medconv.datamodules import SegmentationDataModule
 from medconv.planning import Proposal
+
+
+def settle_network(init_args: MutableMapping[str, Any], data: SegmentationDataModule) -> str:
+    """Give a network the voxel size of the data and, where there is a plan file, its strides and kernels.
+
+    Args:
+        init_args: Options of the network; changed.
+        data: With its plan prepared.
+
+    Returns:
+        What was done with the plan file; empty where there was nothing to do.
+    """
+    if init_args.get("spacing_mm", 0) is None:
+        init_args["spacing_mm"] = list(data.plan.spacing_mm)
+    if data.plan_file is None or data.proposal is None:
+        return ""
+    return fill_stages(init_args, data.proposal)
 
 
 def fill_stages(init_args: MutableMapping[str, Any], proposal: Proposal) -> str:

@@ -72,7 +72,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     plan: Plan
     proposal: Proposal | None = None
-    """What a plan file says, of the network too; ``None`` where there is no such file."""
+    """What the data decide, of the network too; ``None`` where nobody plans that."""
+    plan_file: Path | None = None
+    """Where the proposal was read from; ``None``: planned now."""
     training_set: PatchDataset
     validation_set: CaseDataset
     test_set: CaseDataset

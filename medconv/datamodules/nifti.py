@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from medconv.datamodules.absent_classes import warn_of_absent_classes
 from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
@@ -18,7 +19,7 @@ from medconv.datamodules.splits import Split, split_folds, split_fraction
 from medconv.datamodules.store import StoreName
 from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
-from medconv.planning import Fingerprint, Proposal, read_headers
+from medconv.planning import Fingerprint, Proposal, kind_of_channel, read_headers
 from medconv.planning.sizes import MIN_BATCH
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
@@ -195,6 +196,7 @@ class NiftiDataModule(SegmentationDataModule):
         validation = [self._dataset.cases[i] for i in split.validation]
         training = [self._dataset.cases[i] for i in split.train]
         self.training_set = PatchDataset(cache, training, self.plan, self.augment_settings)
+        warn_of_absent_classes(cache, training, self.plan.label_names, self.root)
         self.validation_set = CaseDataset(cache, validation)
         self.test_set = CaseDataset(cache, test_cases) if self.has_test_cases else self.validation_set
 
@@ -214,13 +216,15 @@ class NiftiDataModule(SegmentationDataModule):
         return self._without(cases, cache.build(cases))
 
     def _propose(self, dataset: Dataset) -> Proposal:
-        if self.plan_file is None:
-            return self.settings.propose(dataset)
-        self.proposal = load_proposal(self.plan_file, dataset, self.settings)
-        return self.proposal
+        if self.plan_file is not None:
+            return load_proposal(self.plan_file, dataset, self.settings)
+        return self.settings.propose(dataset)
 
     def _take(self, proposal: Proposal) -> None:
-        self.plan = proposal.plan
+        self.plan, self.proposal = proposal.plan, proposal
+        for name in proposal.plan.channel_names if self.settings.normalization == "auto" else ():
+            if not (kind := kind_of_channel(name)).is_known and self.plan_file is None:
+                _LOG.info("channel %s; or set normalization", kind.reason)
         if self.settings.batch_size == "auto":
             self.batch_size = proposal.training.batch_size
             _LOG.info("batches of %d patches of %s voxels", self.batch_size, list(self.plan.patch_size))

@@ -85,7 +85,9 @@ def test_git_and_the_package_let_every_card_in() -> None:
 
 
 def test_cards_are_found_in_a_checkout_and_in_an_installation(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected dataset cards in .*cards, found none; reinstall medconv"):
+    with pytest.raises(
+        ConfigError, match=r"expected dataset cards in .*cards, found none; reinstall medconv"
+    ):
         cards_folder(tmp_path / "medconv")
     (tmp_path / "medconv" / "cards").mkdir(parents=True)
     assert cards_folder(tmp_path / "medconv") == tmp_path / "medconv" / "cards"

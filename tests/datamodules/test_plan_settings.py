@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_without_a_plan_the_rules_decide_patch_and_batch(root: Path) -> None:
     planned = propose(discover(root), voxels="needed")
     assert data.plan == planned.plan
     assert data.batch_size == planned.training.batch_size == 2
-    assert data.proposal is None
+    assert (data.proposal, data.plan_file) == (planned, None)
 
 
 def test_a_plan_file_decides_everything_that_is_left_open(root: Path, plan_file: Path) -> None:
@@ -112,3 +113,27 @@ def test_a_plan_that_was_edited_is_taken_as_edited(root: Path, plan_file: Path) 
     edited = Proposal.load(plan_file)
     replace(edited, training=replace(edited.training, batch_size=11)).save(plan_file)
     assert module(root, plan=plan_file).batch_size == 11
+
+
+def test_a_channel_of_unknown_kind_is_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    description = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps(description | {"modality": {"0": "scan"}}))
+    with caplog.at_level("INFO", "medconv"):
+        module(root)
+    assert "channel 'scan' names no known kind (CT, MRI, microscopy …)" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "medconv"):
+        module(root, normalization=["none"])
+    assert "names no known kind" not in caplog.text
+
+
+def test_a_class_in_no_training_case_is_warned_of(root: Path) -> None:
+    description = json.loads((root / "dataset.json").read_text())
+    labels = description["labels"] | {"3": "ear"}
+    (root / "dataset.json").write_text(json.dumps(description | {"labels": labels}))
+    data = module(root)
+    data.prepare_data()
+    with pytest.warns(
+        UserWarning, match="class 3 'ear' occurs in none of the 3 training cases, so nothing can be"
+    ):
+        data.setup("fit")
