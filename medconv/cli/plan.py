@@ -155,13 +155,10 @@ def _write_fit_config(options: Namespace, proposal: Proposal, memory: OperatorMe
 
 def _next_command(options: Namespace) -> str:
     if options.fit_config:
-        return f"medconv fit --config {options.fit_config}"
-    words = ["medconv", "fit"]
-    for name in options.config or ["NAME"]:
-        words += ["--config", name]
-    data = {"root": options.dataset, "plan": options.output}
-    return " ".join(
-        [*words, *(f"--data.init_args.{key} {shlex.quote(value)}" for key, value in data.items())]
+        return f"medconv fit --config {shlex.quote(options.fit_config)}"
+    return (
+        f"give your configuration --data.init_args.plan {shlex.quote(options.output)}, or add --fit-config fit.yaml "
+        "here for one that medconv fit takes as it is"
     )
 
 
