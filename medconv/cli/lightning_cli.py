@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from medconv.cli.configs import find_config
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
-from medconv.cli.planned_network import settle_network
+from medconv.cli.planned_network import keep_plan, settle_network
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
@@ -140,9 +140,8 @@ class MedconvCLI(LightningCLI):
         self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
+            keep_plan(self.datamodule, resolved["data"], self.run.path)
             write_text(self.run.path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-            if self.datamodule.proposal is not None:
-                self.datamodule.proposal.save(self.run.path / "plan.yaml")
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:
             self.config_init[self.subcommand]["ckpt_path"] = str(self.run.resume_from)

@@ -1,8 +1,9 @@
-"""What the data and a plan say about the network, put where a configuration leaves it open."""
+"""What the data and a plan say about the network, put where a configuration leaves it open; and the plan kept."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 from medconv.datamodules import SegmentationDataModule
@@ -24,6 +25,23 @@ def settle_network(init_args: MutableMapping[str, Any], data: SegmentationDataMo
     if data.plan_file is None or data.proposal is None:
         return ""
     return fill_stages(init_args, data.proposal)
+
+
+def keep_plan(data: SegmentationDataModule, data_config: MutableMapping[str, Any], folder: Path) -> None:
+    """Write the plan into the folder of a run, and let the run's configuration name that copy.
+
+    The file that was given may be edited or moved; the checkpoints of the run are measured with this one.
+
+    Args:
+        data: With its plan prepared.
+        data_config: Of the run and its checkpoints; changed where a plan file was given.
+        folder: Of the run.
+    """
+    if data.proposal is None:
+        return
+    data.proposal.save(folder / "plan.yaml")
+    if data.plan_file is not None:
+        data_config["init_args"]["plan"] = str(folder / "plan.yaml")
 
 
 def fill_stages(init_args: MutableMapping[str, Any], proposal: Proposal) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from medconv.errors import ConfigError
 from medconv.io import Dataset
 from medconv.planning import DatasetIdentity, Proposal, Wishes, propose, read_headers
+from medconv.planning.reasons import GIVEN
 
 _ANY_MEMORY_GB = 9_999.0
 
@@ -73,4 +74,5 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings) -> Propo
             )
     if settings.patch_size == "auto":
         return proposal
-    return replace(proposal, plan=replace(plan, patch_size=tuple(settings.patch_size)))
+    own = replace(plan, patch_size=tuple(settings.patch_size))
+    return replace(proposal, plan=own, reasons={**proposal.reasons, "plan.patch_size": GIVEN})

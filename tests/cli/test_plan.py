@@ -14,7 +14,8 @@ import yaml
 
 from medconv.cli.main import main
 from medconv.cli.operator_cost import MARGIN, PLAIN_NETWORK, OperatorMemory, planned_settings
-from medconv.cli.planned_network import fill_stages
+from medconv.cli.planned_network import fill_stages, keep_plan
+from medconv.datamodules import NiftiDataModule
 from medconv.errors import ConfigError
 from medconv.io import discover
 from medconv.models import activation_bytes, build_network
@@ -127,8 +128,13 @@ def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "batches of 2 patches of [24, 28, 12] voxels" in done.stdout
     resolved = yaml.safe_load((tmp_path / "runs/fit/config.yaml").read_text())
-    assert resolved["data"]["init_args"]["plan"] == str(plan)
-    assert Proposal.load(tmp_path / "runs/fit/plan.yaml") == Proposal.load(plan)
+    kept = tmp_path / "runs/fit/plan.yaml"
+    assert resolved["data"]["init_args"]["plan"] == str(kept)
+    assert Proposal.load(kept) == Proposal.load(plan)
+    plan.unlink()  # the checkpoint is measured with the copy
+    measure = [sys.executable, "-m", "medconv", "validate", str(tmp_path / "runs/fit/best.ckpt")]
+    done = subprocess.run(measure, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ---------------------------------------------------------------- bad input
@@ -195,3 +201,16 @@ def test_open_strides_and_kernels_follow_the_plan(root: Path) -> None:
     )
     assert two["strides"] is None
     assert fill_stages({"filters": [4]}, proposal) == ""
+
+
+def test_a_run_keeps_its_plan_and_names_the_copy_where_one_was_given(root: Path, tmp_path: Path) -> None:
+    data = NiftiDataModule(root)
+    data.prepare_plan()
+    config: dict[str, dict[str, object]] = {"init_args": {"plan": None}}
+    keep_plan(data, config, tmp_path / "run")
+    assert Proposal.load(tmp_path / "run/plan.yaml") == data.proposal
+    assert config["init_args"]["plan"] is None
+    given = NiftiDataModule(root, plan=tmp_path / "run/plan.yaml")
+    given.prepare_plan()
+    keep_plan(given, config, tmp_path / "other")
+    assert config["init_args"]["plan"] == str(tmp_path / "other/plan.yaml")

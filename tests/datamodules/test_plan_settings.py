@@ -54,6 +54,8 @@ def test_a_patch_or_batch_of_ones_own_wins(root: Path, plan_file: Path) -> None:
     data = module(root, plan=plan_file, patch_size=[16, 16, 8], batch_size=5)
     assert (data.plan.patch_size, data.batch_size) == ((16, 16, 8), 5)
     assert data.plan.normalization == ("percentile",)
+    assert data.proposal is not None
+    assert data.proposal.reasons["plan.patch_size"] == "given by the user"
 
 
 def test_the_same_spacing_is_no_contradiction_another_is(root: Path, plan_file: Path) -> None:
