@@ -29,6 +29,10 @@ class BadImageError(MedconvError, ValueError):
     """A file cannot be used as an image or label volume; the text names the file and the remedy."""
 
 
+class VoxelValueError(BadImageError):
+    """A file is whole, but its voxels have values that an image or a label map cannot have."""
+
+
 class DatasetError(MedconvError, ValueError):
     """A dataset is incomplete or contradicts itself; the text lists every problem found."""
 
@@ -39,6 +43,14 @@ class BadCasesError(DatasetError):
     def __init__(self, text: str, problems: Mapping[str, str]) -> None:
         super().__init__(text)
         self.problems = dict(problems)
+
+
+class DownloadError(MedconvError):
+    """A file could not be fetched, or is not the one that was expected; what came so far is kept where that helps."""
+
+
+class ArchiveError(MedconvError, ValueError):
+    """An archive is damaged, or would write where it must not; nothing of it is left behind."""
 
 
 class CheckpointError(MedconvError, ValueError):

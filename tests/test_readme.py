@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from medconv.cli.main import COMMANDS
 from medconv.training import build_task
 
 ROOT = Path(__file__).parents[1]
@@ -118,6 +119,12 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         if isinstance(v, dict) and isinstance(base.get(k), dict)
     }
     return base | over | inner
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = re.search(r"All commands: `([^`]+)`", (ROOT / "README.md").read_text())
+    assert listed is not None
+    assert listed[1].split() == list(COMMANDS)
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:

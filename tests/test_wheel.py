@@ -33,11 +33,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("medconv-*.whl"))
 
 
-def test_the_wheel_carries_configs_types_and_licence(wheel: Path) -> None:
+def test_the_wheel_carries_configs_cards_types_and_licence(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    shipped = {p.relative_to(ROOT / "configs").as_posix() for p in (ROOT / "configs").rglob("*.yaml")}
-    assert shipped == {n.removeprefix("medconv/configs/") for n in names if n.endswith(".yaml")}
-    assert shipped
+    for here, there in (("configs", "medconv/configs/"), ("data", "medconv/cards/")):
+        found = (ROOT / here).rglob("*.yaml") if here == "configs" else (ROOT / here).glob("*.yaml")
+        shipped = {p.relative_to(ROOT / here).as_posix() for p in found}
+        assert shipped == {n.removeprefix(there) for n in names if n.startswith(there)}
+        assert shipped
     assert "medconv/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     foreign = [n for n in names if not n.startswith(("medconv/", "medconv-"))]
@@ -57,9 +59,14 @@ def test_the_viewer_travels_with_its_licences(wheel: Path) -> None:
     assert {path.relative_to(ROOT).as_posix() for path in files} <= set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_the_unpacked_wheel_finds_its_configs(wheel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"), [(["list", "configs"], "unet_sym"), (["data", "list"], "msd_hippocampus")]
+)
+def test_the_unpacked_wheel_finds_its_configs_and_cards(
+    wheel: Path, tmp_path: Path, command: list[str], name: str
+) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    command = [sys.executable, "-m", "medconv", "list", "configs"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert "unet_sym" in out.stdout
+    words = [sys.executable, "-m", "medconv", *command]
+    out = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert name in out.stdout

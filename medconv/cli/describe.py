@@ -61,11 +61,7 @@ def collect_facts(options: Namespace) -> tuple[dict[str, Any], Description]:
     if not names:
         raise ConfigError("expected a configuration, got none: medconv describe --config unet_sym")
     said = " and ".join(names)
-    config = reduce(_merged, map(_read, names))
-    model = config.get("model", config)
-    spec = dict(model.get("network", model)) if isinstance(model, Mapping) else {}
-    if "class_path" not in spec:
-        raise ConfigError(f"expected a network in {said}, as model.network or alone, with class_path")
+    config, spec = read_config(names), read_network(names)
     data = config.get("data") if isinstance(config.get("data"), Mapping) else {}
     settings = dict((data or {}).get("init_args") or {})
     patch = options.patch or settings.get("patch_size")
@@ -93,6 +89,31 @@ def collect_facts(options: Namespace) -> tuple[dict[str, Any], Description]:
         "layers": [{**asdict(row), "symmetry": row.symmetry.name} for row in description.rows],
     }
     return facts, description
+
+
+def read_config(names: Sequence[str]) -> Mapping[str, Any]:
+    """Configurations, shipped or files, merged as `fit` does: the last one wins.
+
+    Raises:
+        ConfigError: A file that is no YAML, or no mapping.
+        UnknownNameError: No such configuration.
+    """
+    return reduce(_merged, map(_read, names))
+
+
+def read_network(names: Sequence[str]) -> dict[str, Any]:
+    """The network of merged configurations, as ``class_path`` and ``init_args``.
+
+    Raises:
+        ConfigError: They name none.
+    """
+    config = read_config(names)
+    model = config.get("model", config)
+    spec = dict(model.get("network", model)) if isinstance(model, Mapping) else {}
+    if "class_path" not in spec:
+        said = " and ".join(names)
+        raise ConfigError(f"expected a network in {said}, as model.network or alone, with class_path")
+    return spec
 
 
 def _require_positive(name: str, values: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from medconv.cli.configs import find_config
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
+from medconv.cli.planned_network import keep_plan, settle_network
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
@@ -132,15 +133,15 @@ class MedconvCLI(LightningCLI):
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
         self.datamodule = build_data(resolved["data"], self.plugins)
         self.datamodule.prepare_plan()
-        init_args = resolved["model"]["network"].get("init_args", {})
-        if init_args.get("spacing_mm", 0) is None:
-            init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)
+        if remark := settle_network(resolved["model"]["network"].get("init_args", {}), self.datamodule):
+            log.info(remark)
         self.model = build_task(resolved["model"], self.plugins)
         self.model.data_config = resolved["data"]
         self.config_init = self._instantiate_rest()
         self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
+            keep_plan(self.datamodule, resolved["data"], self.run.path)
             write_text(self.run.path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:

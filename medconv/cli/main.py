@@ -21,6 +21,9 @@ COMMANDS = {
     "view": ("medconv.cli.view:main", "an image and its masks as one page that opens offline"),
     "export": ("medconv.cli.export:main", "a checkpoint for other tools: torch.export, ONNX, MONAI bundle"),
     "describe": ("medconv.cli.describe:main", "a configuration's network: layers, cost, memory, symmetry"),
+    "plan": ("medconv.cli.plan:main", "what a dataset decides: spacing, patch, batch, stages, with reasons"),
+    "check": ("medconv.cli.check:main", "every problem of a dataset in one list"),
+    "data": ("medconv.cli.data:main", "public datasets: list them, or get one and verify it"),
     "list": ("medconv.cli.list:main", "what there is: ops, attention, losses, metrics, configs"),
 }
 """Command: where its ``main(argv) -> exit code`` is (``argv[0]`` the command), and what it does."""

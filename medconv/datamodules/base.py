@@ -19,7 +19,7 @@ from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
 from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
 from medconv.errors import ConfigError
-from medconv.planning import Plan, mirror_axes
+from medconv.planning import Plan, Proposal, mirror_axes
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import AugmentSettings
 
@@ -71,6 +71,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
     """
 
     plan: Plan
+    proposal: Proposal | None = None
+    """What the data decide, of the network too; ``None`` where nobody plans that."""
+    plan_file: Path | None = None
+    """Where the proposal was read from; ``None``: planned now."""
     training_set: PatchDataset
     validation_set: CaseDataset
     test_set: CaseDataset

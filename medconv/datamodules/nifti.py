@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,17 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from medconv.datamodules.absent_classes import warn_of_absent_classes
 from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.plan_settings import PlanSettings, load_proposal
 from medconv.datamodules.splits import Split, split_folds, split_fraction
 from medconv.datamodules.store import StoreName
 from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
-from medconv.planning import Fingerprint, Plan, propose_plan, read_headers
+from medconv.planning import Fingerprint, Proposal, kind_of_channel, read_headers
+from medconv.planning.sizes import MIN_BATCH
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
 _VAL_FRACTION = 0.2
+_LOG = logging.getLogger("medconv")
 
 _FAR = 3.0
 """Resampling by more than this invents or discards most of a case; as often, its header is wrong."""
@@ -35,7 +40,7 @@ class NiftiDataModule(SegmentationDataModule):
         root: A folder with ``dataset.json``, or a CSV with the columns ``image,label[,group]``.
         spacing_mm: Voxel edge lengths to work at, or ``"median"`` for the dataset's.
         patch_size: Voxels of a training patch, or ``"auto"`` for the rule of ``medconv.planning``.
-        batch_size: Patches in one rank's batch.
+        batch_size: Patches in one rank's batch, or ``"auto"`` for the rule of ``medconv.planning``.
         steps_per_epoch: Training batches an epoch, of all ranks together.
         val_fraction: Share of cases to validate on (by group); ``None`` is 0.2 without ``num_folds``.
         num_folds: Divide for a cross-validation instead.
@@ -48,6 +53,8 @@ class NiftiDataModule(SegmentationDataModule):
         cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
             be deleted at any time.
         normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
+        plan: A file of ``medconv plan`` to take spacing, orientation, normalisation, patch and batch from; a patch or
+            batch of your own wins over it. ``None``: planned now, from the headers.
         test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
         skip_bad_cases: Leave out cases that cannot be used, with a warning, instead of refusing the dataset.
 
@@ -62,7 +69,7 @@ class NiftiDataModule(SegmentationDataModule):
         *,
         spacing_mm: Literal["median"] | list[float] = "median",
         patch_size: Literal["auto"] | list[int] = "auto",
-        batch_size: int = 2,
+        batch_size: int | Literal["auto"] = "auto",
         steps_per_epoch: int = 250,
         val_fraction: float | None = None,
         num_folds: int | None = None,
@@ -74,11 +81,14 @@ class NiftiDataModule(SegmentationDataModule):
         store: StoreName = "auto",
         cache_dir: str | Path | None = None,
         normalization: Literal["auto"] | list[str] = "auto",
+        plan: str | Path | None = None,
         test_root: str | Path | None = None,
         skip_bad_cases: bool = False,
     ) -> None:
         super().__init__(
-            batch_size=batch_size,
+            batch_size=MIN_BATCH
+            if batch_size == "auto"
+            else batch_size,  # "auto" is known once there is a plan
             steps_per_epoch=steps_per_epoch,
             seed=seed,
             foreground_oversampling=foreground_oversampling,
@@ -93,7 +103,8 @@ class NiftiDataModule(SegmentationDataModule):
         if num_folds is None and fold != 0:
             raise ConfigError(f"fold={fold} has no effect without num_folds; give num_folds too")
         self.root, self.test_root = Path(root), Path(test_root) if test_root else None
-        self.spacing_mm, self.patch_size, self.normalization = spacing_mm, patch_size, normalization
+        self.settings = PlanSettings(spacing_mm, patch_size, batch_size, normalization)
+        self.plan_file = Path(plan) if plan else None
         self.val_fraction, self.num_folds, self.fold = val_fraction, num_folds, fold
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.skip_bad_cases = skip_bad_cases
@@ -103,17 +114,18 @@ class NiftiDataModule(SegmentationDataModule):
     # --- what there is -----------------------------------------------------------------------------
 
     def prepare_plan(self) -> None:
-        """Discover the cases and plan from their headers, and from their voxels for a ``ct`` channel.
+        """Discover the cases and plan from their headers, and from their voxels for a ``ct`` channel; or read the plan.
 
         Raises:
-            DatasetError: No dataset, or cases that cannot be used; all of them are listed.
+            DatasetError: No dataset, or cases that cannot be used; all of them are listed. A plan of other data.
+            ConfigError: A plan file that cannot be used.
         """
         if self.dataset is not None:
             return
         dataset = discover(self.root)
         while self.dataset is None:
             try:
-                self.plan = self._propose(dataset)
+                self._take(self._propose(dataset))
                 self.dataset = dataset
             except BadCasesError as error:  # of headers first, then of voxels where the plan needs them
                 if not self.skip_bad_cases:
@@ -184,6 +196,7 @@ class NiftiDataModule(SegmentationDataModule):
         validation = [self._dataset.cases[i] for i in split.validation]
         training = [self._dataset.cases[i] for i in split.train]
         self.training_set = PatchDataset(cache, training, self.plan, self.augment_settings)
+        warn_of_absent_classes(cache, training, self.plan.label_names, self.root)
         self.validation_set = CaseDataset(cache, validation)
         self.test_set = CaseDataset(cache, test_cases) if self.has_test_cases else self.validation_set
 
@@ -202,13 +215,19 @@ class NiftiDataModule(SegmentationDataModule):
     def _usable(self, cache: CaseCache, cases: Sequence[Case]) -> list[Case]:
         return self._without(cases, cache.build(cases))
 
-    def _propose(self, dataset: Dataset) -> Plan:
-        return propose_plan(
-            dataset,
-            spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
-            patch_size=None if self.patch_size == "auto" else self.patch_size,
-            normalization=None if self.normalization == "auto" else self.normalization,
-        )
+    def _propose(self, dataset: Dataset) -> Proposal:
+        if self.plan_file is not None:
+            return load_proposal(self.plan_file, dataset, self.settings)
+        return self.settings.propose(dataset)
+
+    def _take(self, proposal: Proposal) -> None:
+        self.plan, self.proposal = proposal.plan, proposal
+        for name in proposal.plan.channel_names if self.settings.normalization == "auto" else ():
+            if not (kind := kind_of_channel(name)).is_known and self.plan_file is None:
+                _LOG.info("channel %s; or set normalization", kind.reason)
+        if self.settings.batch_size == "auto":
+            self.batch_size = proposal.training.batch_size
+            _LOG.info("batches of %d patches of %s voxels", self.batch_size, list(self.plan.patch_size))
 
     def _warn_of_far_spacings(self) -> None:
         plan = self.plan

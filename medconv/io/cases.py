@@ -48,29 +48,37 @@ class Dataset:
     label_names: Mapping[int, str]
 
 
-def check_cases(source: Path, cases: Sequence[Case], problems: list[str]) -> tuple[Case, ...]:
+def check_cases(
+    source: Path, cases: Sequence[Case], problems: list[str], *, tolerant: bool = False
+) -> tuple[Case, ...]:
     """Sort cases and refuse the dataset if anything is wrong with it.
 
     Args:
         source: The file or folder that describes the dataset.
         cases: As found.
         problems: What was already found wrong; ids, duplicates and missing files are added.
+        tolerant: Leave out the cases that have a problem instead of refusing the dataset.
 
     Raises:
         DatasetError: There is at least one problem, or no case; every problem is listed.
     """
     seen: dict[str, int] = {}
     used: dict[Path, str] = {}
+    good = []
     for case in cases:
+        before = len(problems)
         seen[case.case_id] = seen.get(case.case_id, 0) + 1
         if not _CASE_ID.fullmatch(case.case_id) or set(case.case_id) == {"."}:
             problems.append(f"case id {case.case_id!r}: use 1 to 128 letters, digits, '.', '_' or '-'")
         _check_files(case, used, problems)
+        if len(problems) == before and seen[case.case_id] == 1:
+            good.append(case)
     problems.extend(f"case id {case_id!r} occurs {n} times" for case_id, n in seen.items() if n > 1)
     if not cases and not problems:
         problems.append("no cases found")
-    raise_problems(source, problems)
-    return tuple(sorted(cases, key=lambda case: case.case_id))
+    if not tolerant:
+        raise_problems(source, problems)
+    return tuple(sorted(good, key=lambda case: case.case_id))
 
 
 def raise_problems(source: Path, problems: Sequence[str]) -> None:

@@ -12,17 +12,21 @@ from medconv.io.description import channel_names_in, label_names_in, read_descri
 from medconv.io.readers import stem_of
 
 
-def read_csv(path: Path) -> Dataset:
+def read_csv(path: Path, tolerated: list[str] | None = None) -> Dataset:
     """The cases of a table; paths are relative to the CSV or absolute.
 
     Names of channels and labels come from a JSON file of the same stem (``cohort.csv``, ``cohort.json``) with
     ``channel_names`` and ``labels`` as in nnU-Net. Without one, channels are called after their columns and
     the labels have no names.
 
+    Args:
+        path: The table.
+        tolerated: Where given, problems of single rows are added here and the rows left out.
+
     Raises:
         DatasetError: Unknown or missing columns, empty fields, duplicates, missing files; all of it listed.
     """
-    problems: list[str] = []
+    problems = [] if tolerated is None else tolerated
     columns, rows = _read_rows(path)
     image_columns = _image_columns(columns, problems)
     unknown = [c for c in columns if c not in {*image_columns, "label", "group", "case_id"}]
@@ -32,7 +36,8 @@ def read_csv(path: Path) -> Dataset:
     raise_problems(path, problems)
     cases = [_case(path.parent, row, line, image_columns, problems) for line, row in enumerate(rows, start=2)]
     channels, labels = _names(path, image_columns, problems)
-    return Dataset(path.parent, check_cases(path, [c for c in cases if c], problems), channels, labels)
+    found = check_cases(path, [c for c in cases if c], problems, tolerant=tolerated is not None)
+    return Dataset(path.parent, found, channels, labels)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:

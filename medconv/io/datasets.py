@@ -17,20 +17,21 @@ from medconv.io.readers import reader_for
 __all__ = ["Case", "Dataset", "discover", "scan_label_names"]
 
 
-def discover(root: str | Path) -> Dataset:
+def discover(root: str | Path, tolerated: list[str] | None = None) -> Dataset:
     """Read the description of a dataset and check that every file it names exists.
 
     Args:
         root: A folder with ``dataset.json`` (Medical Segmentation Decathlon or nnU-Net raw), that file, or a
             CSV with the columns ``image`` (or ``image_0``, ``image_1``, …), ``label`` and maybe ``case_id``
             and ``group``.
+        tolerated: Where given, problems are added here and their cases left out, instead of refusing the dataset.
 
     Raises:
         DatasetError: No dataset, or one with problems; all of them are in the one message.
     """
     root = Path(root)
     if root.suffix.lower() == ".csv":
-        return read_csv(root)
+        return read_csv(root, tolerated)
     description_path = root / "dataset.json" if root.is_dir() else root
     if description_path.name != "dataset.json" or not description_path.is_file():
         raise DatasetError(
@@ -40,7 +41,7 @@ def discover(root: str | Path) -> Dataset:
         )
     description = read_description(description_path)
     read = read_decathlon if "training" in description else read_nnunet_raw
-    return read(description_path.parent, description)
+    return read(description_path.parent, description, tolerated)
 
 
 def scan_label_names(dataset: Dataset) -> dict[int, str]:

@@ -10,13 +10,18 @@ from medconv.io.description import channel_names_in, label_names_in
 from medconv.io.readers import stem_of
 
 
-def read_decathlon(root: Path, description: dict[str, Any]) -> Dataset:
+def read_decathlon(root: Path, description: dict[str, Any], tolerated: list[str] | None = None) -> Dataset:
     """The training cases of a Decathlon dataset; test images, which have no labels, are not part of it.
+
+    Args:
+        root: The folder.
+        description: Its ``dataset.json``.
+        tolerated: Where given, problems are added here and their cases left out.
 
     Raises:
         DatasetError: Anything missing, doubled, or outside the folder; all of it listed.
     """
-    problems: list[str] = []
+    problems = [] if tolerated is None else tolerated
     channels = channel_names_in(description, problems)
     labels = label_names_in(description, problems)
     entries = description["training"]
@@ -24,7 +29,8 @@ def read_decathlon(root: Path, description: dict[str, Any]) -> Dataset:
         problems.append(f"dataset.json: expected a list of pairs in 'training', got {type(entries).__name__}")
         entries = []
     cases = [case for number, entry in enumerate(entries) if (case := _case(root, entry, number, problems))]
-    return Dataset(root, check_cases(root, cases, problems), channels, labels)
+    found = check_cases(root, cases, problems, tolerant=tolerated is not None)
+    return Dataset(root, found, channels, labels)
 
 
 def _case(root: Path, entry: object, number: int, problems: list[str]) -> Case | None:

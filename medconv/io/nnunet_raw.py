@@ -13,13 +13,18 @@ from medconv.io.readers import supported_suffixes
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
-def read_nnunet_raw(root: Path, description: dict[str, Any]) -> Dataset:
+def read_nnunet_raw(root: Path, description: dict[str, Any], tolerated: list[str] | None = None) -> Dataset:
     """The training cases of a raw nnU-Net dataset.
+
+    Args:
+        root: The folder.
+        description: Its ``dataset.json``.
+        tolerated: Where given, problems are added here and their cases left out.
 
     Raises:
         DatasetError: Missing channels or partners, strange names, links out of the folder; all of it listed.
     """
-    problems: list[str] = []
+    problems = [] if tolerated is None else tolerated
     channels = channel_names_in(description, problems)
     labels = label_names_in(description, problems)
     suffix = description.get("file_ending", ".nii.gz")
@@ -45,7 +50,10 @@ def read_nnunet_raw(root: Path, description: dict[str, Any]) -> Dataset:
         Case(case_id, _channel_files(case_id, images[case_id], channels, problems), masks[case_id], case_id)
         for case_id in sorted(images.keys() & masks.keys())
     ]
-    return Dataset(root, check_cases(root, cases, problems), channels, labels)
+    if tolerated is not None:
+        cases = [case for case in cases if len(case.images) == len(channels)]
+    found = check_cases(root, cases, problems, tolerant=tolerated is not None)
+    return Dataset(root, found, channels, labels)
 
 
 def _images(root: Path, suffix: str, problems: list[str]) -> dict[str, dict[int, Path]]:

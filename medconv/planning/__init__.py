@@ -4,30 +4,55 @@
 a ``Plan`` is the outcome: frozen, checked, the same as YAML, as plain values in a checkpoint, and in Python.
 """
 
+from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
+from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import Fingerprint, read_headers, read_intensities
+from medconv.planning.footprint import (
+    PLAIN,
+    RESENC_L,
+    RESENC_M,
+    RESENC_XL,
+    Preset,
+    count_map_voxels,
+)
 from medconv.planning.intensity import Intensity
+from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.mirroring import mirror_axes
 from medconv.planning.plan import NORMALIZATIONS, Plan
-from medconv.planning.propose import propose_plan
-from medconv.planning.rules import (
-    default_patch,
-    median_shape,
-    median_spacing,
-    normalization_for,
-    poolings_per_axis,
-)
+from medconv.planning.proposal import NetworkPlan, Proposal, TrainingPlan
+from medconv.planning.propose import Wishes, propose, propose_plan
+from medconv.planning.rules import median_shape, median_spacing
+from medconv.planning.sizes import Cost, Sizes, fit_sizes
+from medconv.planning.stages import StagePlan, plan_stages
 
 __all__ = [
     "NORMALIZATIONS",
+    "PLAIN",
+    "RESENC_L",
+    "RESENC_M",
+    "RESENC_XL",
+    "ChannelKind",
+    "Cost",
+    "DatasetIdentity",
     "Fingerprint",
     "Intensity",
+    "NetworkPlan",
     "Plan",
-    "default_patch",
+    "Preset",
+    "Proposal",
+    "Sizes",
+    "StagePlan",
+    "TrainingPlan",
+    "Wishes",
+    "count_map_voxels",
+    "fit_sizes",
+    "kind_of_channel",
+    "lower_resolution",
     "median_shape",
     "median_spacing",
     "mirror_axes",
-    "normalization_for",
-    "poolings_per_axis",
+    "plan_stages",
+    "propose",
     "propose_plan",
     "read_headers",
     "read_intensities",

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from medconv.errors import BadCasesError, DatasetError, MedconvError
 from medconv.io.cases import Case, Dataset, raise_problems
 from medconv.io.geometry import reorient_geometry, reorient_shape, require_same_grid
 from medconv.io.nifti import Header
-from medconv.io.readers import read_image, reader_for
+from medconv.io.readers import reader_for
 from medconv.planning.intensity import Intensity
-
-_SAMPLES_PER_CASE = 10_000
+from medconv.planning.voxels import CaseVoxels, read_voxels
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,10 @@ def read_headers(dataset: Dataset) -> tuple[Header, ...]:
     headers, problems = [], dict[str, str]()
     for case in dataset.cases:
         try:
-            headers.append(_check_headers(case, len(dataset.channel_names)))
+            headers.append(check_headers(case, len(dataset.channel_names)))
         except MedconvError as error:
             problems[case.case_id] = str(error)
-    _refuse(dataset, problems)
+    refuse_cases(dataset, problems)
     return tuple(headers)
 
 
@@ -72,20 +68,33 @@ def read_intensities(dataset: Dataset, channels: Collection[int]) -> tuple[Inten
         BadCasesError: Cases that cannot be read; every one is listed.
         ConfigError: There is no foreground.
     """
-    samples: dict[int, list[npt.NDArray[np.float32]]] = {channel: [] for channel in channels}
-    problems: dict[str, str] = {}
-    for case in dataset.cases if channels else ():
-        try:
-            for channel, values in _foreground(dataset, case, channels).items():
-                samples[channel].append(values)
-        except MedconvError as error:
-            problems[case.case_id] = str(error)
-    _refuse(dataset, problems)
-    found = {channel: Intensity.of_samples(sample) for channel, sample in samples.items()}
+    if not channels:
+        return (None,) * len(dataset.channel_names)
+    cases, problems = read_voxels(dataset, channels)
+    refuse_cases(dataset, problems)
+    return summarise_intensities(dataset, channels, cases)
+
+
+def summarise_intensities(
+    dataset: Dataset, channels: Collection[int], cases: Sequence[CaseVoxels]
+) -> tuple[Intensity | None, ...]:
+    """The same of voxels that were read already.
+
+    Raises:
+        ConfigError: There is no foreground.
+    """
+    found = {
+        c: Intensity.of_samples(case.foreground[c] for case in cases if case.foreground) for c in channels
+    }
     return tuple(found.get(channel) for channel in range(len(dataset.channel_names)))
 
 
-def _check_headers(case: Case, channels: int) -> Header:
+def check_headers(case: Case, channels: int) -> Header:
+    """The header of a case's first image, if all its files fit together.
+
+    Raises:
+        MedconvError: A file cannot be used, grids differ, or there are other channels than declared.
+    """
     images = [reader_for(path).read_header(path) for path in case.images]
     found = sum(header.channels for header in images)
     if found != channels:
@@ -96,24 +105,13 @@ def _check_headers(case: Case, channels: int) -> Header:
     return images[0]
 
 
-def _refuse(dataset: Dataset, problems: Mapping[str, str]) -> None:
+def refuse_cases(dataset: Dataset, problems: Mapping[str, str]) -> None:
+    """Raise one error that lists every case with a problem, or return if there is none.
+
+    Raises:
+        BadCasesError: ``problems`` is not empty.
+    """
     try:
         raise_problems(dataset.root, [f"case {case_id}: {problem}" for case_id, problem in problems.items()])
     except DatasetError as error:
         raise BadCasesError(str(error), problems) from None
-
-
-def _foreground(
-    dataset: Dataset, case: Case, channels: Collection[int]
-) -> dict[int, npt.NDArray[np.float32]]:
-    if case.label is None:
-        return {}
-    image = read_image(case.images, channels=len(dataset.channel_names))
-    labels = reader_for(case.label).read_labels(case.label, allowed=set(dataset.label_names), like=image)
-    return {channel: _spread(image.data[channel][labels.data[0] != 0]) for channel in channels}
-
-
-def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """At most a fixed number of values, evenly from the whole, so that large cases do not outweigh others."""
-    step = max(1, len(values) // _SAMPLES_PER_CASE)
-    return values[::step]

@@ -2,65 +2,287 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any, Literal
 
-from medconv.errors import DatasetError
-from medconv.io.cases import Dataset
-from medconv.io.geometry import NATIVE
-from medconv.planning.fingerprint import Fingerprint, read_headers, read_intensities
+from medconv.errors import ConfigError, DatasetError, MedconvError
+from medconv.io.cases import Case, Dataset
+from medconv.io.geometry import check_orientation
+from medconv.planning import reasons as why
+from medconv.planning.bounds import check_count
+from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
+from medconv.planning.dataset_identity import DatasetIdentity
+from medconv.planning.fingerprint import read_headers, refuse_cases, summarise_intensities
+from medconv.planning.footprint import MAX_SHARE, PLAIN, count_map_voxels
+from medconv.planning.grid import DatasetGrid, summarise
+from medconv.planning.intensity import Intensity
+from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.plan import Plan
-from medconv.planning.rules import default_patch, median_shape, median_spacing, normalization_for
-from medconv.types import IntOrInts
+from medconv.planning.proposal import NetworkPlan, Proposal, TrainingPlan
+from medconv.planning.rules import median_shape
+from medconv.planning.sizes import Cost, Sizes, fit_sizes
+from medconv.planning.stages import FIRST_CHANNELS, MOST_CHANNELS, StagePlan
+from medconv.planning.voxels import CaseVoxels, Watch, read_voxels
+
+STEPS_PER_EPOCH, EPOCHS = 250, 1000
+
+OperatorCost = Callable[[Plan, StagePlan], Cost]
+"""Bytes of a training step with the patch, channels and classes of a plan."""
 
 
-def propose_plan(
-    dataset: Dataset,
-    *,
-    orientation: str = "RAS",
-    spacing_mm: Sequence[float] | None = None,
-    patch_size: Sequence[int] | None = None,
-    normalization: Sequence[str] | None = None,
-    poolings: IntOrInts = 3,
-    max_voxels: int = 128**3,
-) -> Plan:
-    """The plan that the rules give for a dataset; what is given is kept.
+@dataclass(frozen=True)
+class Wishes:
+    """What the user decided; ``None`` leaves it to the rules.
+
+    Args:
+        orientation: Directions of the axes in 3-D. Datasets of single slices keep their stored axes.
+        spacing_mm: Voxel edge lengths to work at.
+        patch_size: Voxels of a patch.
+        batch_size: Patches in a step.
+        normalization: One entry a channel.
+        memory_gb: Of the GPU, in 10⁹ bytes.
+        resolution: ``"low"``: coarser, until a patch sees a quarter of the median case.
+    """
+
+    orientation: str = "RAS"
+    spacing_mm: Sequence[float] | None = None
+    patch_size: Sequence[int] | None = None
+    batch_size: int | None = None
+    normalization: Sequence[str] | None = None
+    memory_gb: float = PLAIN.memory_gb
+    resolution: Literal["full", "low"] = "full"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.memory_gb < 10_000:
+            raise ConfigError(f"memory_gb: expected a number above 0, got {self.memory_gb}")
+        for name, sizes in (("patch_size", self.patch_size), ("batch_size", [self.batch_size or 1])):
+            if any(size < 1 for size in sizes or ()):
+                raise ConfigError(f"{name}: expected 1 or more, got {', '.join(map(str, sizes or ()))}")
+        try:
+            check_orientation(self.orientation)
+        except MedconvError as error:
+            raise ConfigError(f"orientation: {error}") from error
+
+
+def propose_plan(dataset: Dataset, **wishes: Any) -> Plan:
+    """The plan that the rules give for a dataset; what is wished for is kept.
 
     Args:
         dataset: As discovered, with label names.
-        orientation: Directions of the axes in 3-D. Datasets of single slices keep their stored axes.
-        spacing_mm: Instead of the median spacing.
-        patch_size: Instead of the rule for patches.
-        normalization: One entry a channel, instead of the choice by channel name.
-        poolings: Halvings of the network that the patch must allow.
-        max_voxels: Largest number of voxels of a patch.
+        wishes: See ``Wishes``.
 
     Raises:
         DatasetError: No label names, or cases that cannot be used; all of them are listed.
         ConfigError: A given value is out of bounds.
+
+    Cost:
+        Headers only, unless a channel is CT.
     """
+    return propose(dataset, Wishes(**wishes), voxels="needed").plan
+
+
+def propose(
+    dataset: Dataset,
+    wishes: Wishes | None = None,
+    *,
+    operator_cost: OperatorCost | None = None,
+    voxels: Literal["needed", "all"] = "all",
+    watch: Watch[Case] = iter,
+    threads: int = 1,
+    bad_cases: dict[str, str] | None = None,
+) -> Proposal:
+    """Everything that a dataset decides, with reasons.
+
+    Args:
+        dataset: As discovered, with label names.
+        wishes: What the user decided.
+        operator_cost: Memory of the chosen network; without one, nnU-Net's count of map voxels stands in for it.
+        voxels: ``"needed"``: read only those of CT channels; ``"all"``: foreground and class volumes too.
+        watch: Sees each case whose voxels were read.
+        threads: Cases read at a time.
+        bad_cases: Where given, cases whose voxels cannot be used are noted here and left out of the figures,
+            instead of refusing the dataset.
+
+    Raises:
+        DatasetError: No label names, or cases that cannot be used; all of them are listed.
+        ConfigError: A given value is out of bounds, or nothing fits into the memory.
+    """
+    wishes = wishes or Wishes()
+    _require_label_names(dataset)
+    kinds = [kind_of_channel(name) for name in dataset.channel_names]
+    normalization = tuple(wishes.normalization or [kind.normalization for kind in kinds])
+    check_count("normalization", normalization, len(kinds), len(kinds))
+    absolute = [channel for channel, kind in enumerate(normalization) if kind == "ct"]
+    headers = read_headers(dataset)
+    grid = DatasetGrid.of(headers, wishes.orientation, wishes.spacing_mm)
+    wanted = range(len(normalization)) if voxels == "all" else absolute
+    cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
+    intensities = _intensities(dataset, wanted, absolute, cases)
+    draft = partial(
+        Plan,
+        spatial_dims=grid.spatial_dims,
+        channel_names=dataset.channel_names,
+        label_names=dict(dataset.label_names),
+        normalization=normalization,
+        orientation=grid.axes,
+        intensity=tuple(entry if i in absolute else None for i, entry in enumerate(intensities)),
+    )
+    chosen = _choose(grid, wishes, draft, operator_cost)
+    stages = chosen.sizes.stages
+    outputs = max(2, len(stages) - 2) if len(stages) > 2 else 1
+    return Proposal(
+        draft(spacing_mm=chosen.spacing_mm, patch_size=chosen.sizes.patch_size),
+        NetworkPlan(stages.channels, stages.strides, stages.kernel_sizes, outputs),
+        TrainingPlan(chosen.sizes.batch_size, STEPS_PER_EPOCH, EPOCHS),
+        DatasetIdentity.of(dataset, headers),
+        _explain(grid, wishes, chosen, kinds, outputs),
+        summarise(grid, dataset, cases, intensities),
+    )
+
+
+def _read(
+    dataset: Dataset,
+    channels: Collection[int],
+    watch: Watch[Case],
+    threads: int,
+    bad_cases: dict[str, str] | None,
+) -> list[CaseVoxels]:
+    cases, problems = read_voxels(dataset, channels, watch=watch, threads=threads)
+    if bad_cases is None:
+        refuse_cases(dataset, problems)
+    else:
+        bad_cases.update(problems)
+    return cases
+
+
+def _intensities(
+    dataset: Dataset, wanted: Collection[int], needed: Collection[int], cases: Sequence[CaseVoxels]
+) -> list[Intensity | None]:
+    """What CT needs must be there; the others are for people, and left out where there is no foreground."""
+    found: list[Intensity | None] = [None] * len(dataset.channel_names)
+    for channel in wanted:
+        try:
+            found[channel] = summarise_intensities(dataset, (channel,), cases)[channel]
+        except ConfigError:
+            if channel in needed:
+                raise
+    return found
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What fits, at which spacing; and the coarser spacing that would show a patch more, if there is one."""
+
+    sizes: Sizes
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, ...]
+    lower_mm: tuple[float, ...] | None
+
+
+def _choose(
+    grid: DatasetGrid, wishes: Wishes, draft: Callable[..., Plan], operator_cost: OperatorCost | None
+) -> _Choice:
+    if wishes.patch_size and len(wishes.patch_size) != grid.spatial_dims:
+        raise ConfigError(f"patch_size: expected {grid.spatial_dims} entries, got {len(wishes.patch_size)}")
+    fit = partial(_fit, draft=draft, wishes=wishes, operator_cost=operator_cost, num_cases=len(grid.shapes))
+    sizes, lower = fit(grid.shape, grid.spacing_mm), None
+    if grid.spatial_dims == 3 and not wishes.spacing_mm and not wishes.patch_size:
+        lower = lower_resolution(grid.shape, grid.spacing_mm, sizes, _quick(fit, sizes, operator_cost))
+    if wishes.resolution == "full":
+        return _Choice(sizes, grid.spacing_mm, grid.shape, lower)
+    if lower is None:
+        raise ConfigError(
+            "resolution low: expected 3-D cases of which a patch sees less than a quarter, and neither spacing_mm nor "
+            "patch_size; leave it out"
+        )
+    shape = median_shape(grid.shapes, grid.spacings_mm, lower)
+    return _Choice(fit(shape, lower), lower, shape, None)
+
+
+def _quick(fit: partial[Sizes], full: Sizes, operator_cost: OperatorCost | None) -> Callable[..., Sizes]:
+    """The same fit for a search over many spacings: an operator's memory grows with the map voxels."""
+    if operator_cost is None:
+        return fit
+
+    def scaled(plan: Plan, stages: StagePlan) -> Cost:
+        voxels = count_map_voxels(plan.patch_size, stages, plan.num_classes)
+        known = count_map_voxels(full.patch_size, full.stages, plan.num_classes)
+        return replace(full.cost, per_patch=full.cost.per_patch * voxels / known)
+
+    return partial(fit, operator_cost=scaled)
+
+
+def _explain(
+    grid: DatasetGrid, wishes: Wishes, chosen: _Choice, kinds: Sequence[ChannelKind], outputs: int
+) -> dict[str, str]:
+    """The reason of every value."""
+    sizes, num_cases = chosen.sizes, len(grid.shapes)
+    spacing = why.why_spacing(grid.spacings_mm, grid.spacing_mm, grid.median_spacing_mm)
+    if wishes.resolution == "low":
+        spacing = why.why_low_spacing(grid.spacing_mm)
+    kind_reasons = dict.fromkeys(kind.reason for kind in kinds)
+    declared = "as the dataset declares"
+    reasons = {
+        "plan.spatial_dims": why.why_dims(grid.spatial_dims),
+        "plan.channel_names": declared,
+        "plan.label_names": declared,
+        "plan.spacing_mm": spacing,
+        "plan.patch_size": why.why_patch(sizes, chosen.shape, chosen.lower_mm),
+        "plan.normalization": "; ".join(kind_reasons),
+        "plan.orientation": why.why_orientation(grid.axes),
+        "plan.intensity": "percentiles, mean and deviation of all foreground voxels; CT only",
+        "network.channels": f"doubled from {FIRST_CHANNELS} on, at most {MOST_CHANNELS[grid.spatial_dims]}",
+        "network.strides": why.why_strides(sizes),
+        "network.kernel_sizes": "1 along an axis until its spacing is within a factor of 2 of the finest, then 3",
+        "network.supervised_outputs": why.why_supervision(outputs),
+        "training.batch_size": why.why_batch(sizes, num_cases),
+        "training.steps_per_epoch": "nnU-Net's, whatever the size of the dataset",
+        "training.epochs": why.why_steps(sizes, STEPS_PER_EPOCH * EPOCHS, num_cases),
+    }
+    given = {
+        "plan.spacing_mm": wishes.spacing_mm,
+        "plan.patch_size": wishes.patch_size,
+        "plan.normalization": wishes.normalization,
+        "training.batch_size": wishes.batch_size,
+    }
+    return reasons | {place: why.GIVEN for place, value in given.items() if value}
+
+
+def _require_label_names(dataset: Dataset) -> None:
     if not dataset.label_names:
         raise DatasetError(
             f"{dataset.root}: expected names of the labels, got none; declare them in a JSON file beside "
             f"the CSV "
             f"(same name, {{'channel_names': {{'0': 'T1'}}, 'labels': {{'background': 0, 'tumour': 1}}}})"
         )
-    kinds = tuple(normalization or [normalization_for(name) for name in dataset.channel_names])
-    absolute = [channel for channel, kind in enumerate(kinds) if kind == "ct"]
-    headers = read_headers(dataset)
-    # single slices, all of them, make a 2-D plan on the stored axes
-    dims = 2 if all(header.shape[2] == 1 for header in headers) else 3
-    axes = NATIVE if dims == 2 else orientation
-    found = Fingerprint.of_headers(headers, axes)
-    shapes, spacings = [s[:dims] for s in found.shapes], [s[:dims] for s in found.spacings_mm]
-    target = tuple(spacing_mm or median_spacing(spacings, shapes))
-    shape = median_shape(shapes, spacings, target)
-    return Plan(
-        spatial_dims=dims,
-        channel_names=dataset.channel_names,
-        label_names=dict(dataset.label_names),
-        spacing_mm=target,
-        patch_size=tuple(patch_size or default_patch(shape, target, poolings, max_voxels)),
-        normalization=kinds,
-        orientation=axes,
-        intensity=read_intensities(dataset, absolute),
+
+
+def _fit(
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    draft: Callable[..., Plan],
+    wishes: Wishes,
+    operator_cost: OperatorCost | None,
+    num_cases: int,
+) -> Sizes:
+    dims = len(shape)
+
+    def cost_of(patch: tuple[int, ...], stages: StagePlan) -> Cost:
+        plan = draft(spacing_mm=tuple(spacing_mm), patch_size=patch)
+        if operator_cost is not None:
+            return operator_cost(plan, stages)
+        return Cost(0, count_map_voxels(patch, stages, plan.num_classes))
+
+    return fit_sizes(
+        shape,
+        spacing_mm,
+        cost_of,
+        wishes.memory_gb * 1e9 if operator_cost else PLAIN.capacity(dims, wishes.memory_gb),
+        dataset_voxels=prod(shape) * num_cases,
+        patch_size=wishes.patch_size,
+        batch_size=wishes.batch_size,
+        max_share=MAX_SHARE,
     )

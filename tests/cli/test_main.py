@@ -42,6 +42,11 @@ def spy(*words: str) -> tuple[int, list[str], float]:
         (("evaluate", "--help"), 0.5),
         (("compare-tables", "--help"), 0.5),
         (("info", "--help"), 0.5),
+        (("plan", "--help"), 0.5),
+        (("check", "--help"), 0.5),
+        (("data", "--help"), 0.5),
+        (("data", "get", "--help"), 0.5),
+        (("data", "list"), 0.5),
         (("list", "--help"), 0.5),
         (("list", "configs"), 0.5),
         (("fit", "--help"), 1.0),
@@ -75,8 +80,7 @@ def test_a_misspelt_command_is_recognised(capsys: pytest.CaptureFixture[str]) ->
     assert seen.out == ""
     assert seen.err == (
         "medconv: no command 'predct'; did you mean 'predict'? "
-        "Commands: fit, validate, test, predict, evaluate, compare-tables, info, view, export, describe, list; "
-        "see medconv --help\n"
+        f"Commands: {', '.join(COMMANDS)}; see medconv --help\n"
     )
 
 

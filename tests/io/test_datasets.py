@@ -361,3 +361,25 @@ def test_a_csv_may_name_dicom_series_and_other_formats(table, tmp_path):
     (tmp_path / "scans" / "empty").mkdir()
     with pytest.raises(DatasetError, match=r"case empty: empty does not end in \.nii\.gz, .*, \.mhd"):
         discover(table("image,label", "scans/empty,masks/a.nii.gz"))
+
+
+# ---------------------------------------------------------------- problems that are tolerated
+
+
+def test_what_is_wrong_is_told_and_the_rest_is_there(decathlon, nnunet, table):
+    root, description = decathlon
+    (root / "imagesTr" / "tiny_001.nii.gz").unlink()
+    describe(
+        root, description | {"training": [*description["training"], description["training"][0], {"image": 3}]}
+    )
+    (nnunet / "imagesTr" / "case_a_0001.nii.gz").unlink()
+    rows = table("image,label", "scans/a0.nii.gz,masks/a.nii.gz", "scans/no.nii.gz,masks/b.nii.gz", ",x")
+    for path, cases, count in (
+        (root, ["tiny_000", "tiny_002", "tiny_003"], 3),
+        (nnunet, ["case_b"], 1),
+        (rows, ["a0"], 2),
+    ):
+        told: list[str] = []
+        found = discover(path, told)
+        assert [case.case_id for case in found.cases] == cases
+        assert len(told) >= count

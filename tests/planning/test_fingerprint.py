@@ -5,7 +5,6 @@ from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Dataset, discover, read_image, read_labels
 from medconv.io.cases import Case
 from medconv.planning import Fingerprint, Intensity, read_headers, read_intensities
-from medconv.planning import fingerprint as fingerprint_module
 
 
 def case(case_id, image, label=None, *more):
@@ -28,7 +27,7 @@ def test_shapes_and_spacings_are_told_in_one_orientation(tmp_path, tiny_nifti):
 
 
 def test_headers_are_read_without_decoding_a_voxel(tiny_dataset, monkeypatch):
-    monkeypatch.setattr(fingerprint_module, "read_image", None)
+    monkeypatch.setattr("medconv.planning.voxels.read_image", None)
     monkeypatch.setattr("medconv.io.nifti.read.decode", None)
     found = discover(tiny_dataset)
     assert len(read_headers(found)) == 4

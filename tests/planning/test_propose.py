@@ -30,7 +30,7 @@ def test_what_is_given_is_kept(tiny_dataset):
     assert plan.patch_size == (16, 16, 8)
     assert plan.normalization == ("none",)
     assert plan.orientation == "LPS"
-    assert np.prod(propose_plan(found, max_voxels=2000).patch_size) <= 2000
+    assert np.prod(propose_plan(found, memory_gb=0.01).patch_size) < np.prod(propose_plan(found).patch_size)
     with pytest.raises(ConfigError, match="patch_size: expected 3 entries"):
         propose_plan(found, patch_size=(16, 16))
 

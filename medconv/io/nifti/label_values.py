@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medconv.errors import BadImageError
+from medconv.errors import VoxelValueError
 
 _WHOLE_TOLERANCE = 1e-3
 _SHOWN = 10
@@ -25,7 +25,7 @@ def to_labels(
         allowed: Every value that may occur; ``None`` allows all.
 
     Raises:
-        BadImageError: Values that are not whole, negative, too large or not allowed; with the values.
+        VoxelValueError: Values that are not whole, negative, too large or not allowed; with the values.
 
     Example:
         >>> to_labels(np.array([0.0, 2.0]), "a.nii.gz").dtype
@@ -34,7 +34,7 @@ def to_labels(
     whole = values if values.dtype.kind in "iu" else _to_whole(values, name)
     least, most = int(whole.min()), int(whole.max())
     if least < 0 or most > np.iinfo(np.uint32).max:
-        raise BadImageError(
+        raise VoxelValueError(
             f"{name}: expected labels from 0 to 2^32 - 1, got {least} to {most}; is this a label map?"
         )
     labels = whole.astype(smallest_dtype(max(most, *allowed) if allowed else most))
@@ -51,7 +51,7 @@ def smallest_dtype(largest: int) -> np.dtype[Any]:
 def _to_whole(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     finite = np.isfinite(values)
     if not finite.all():
-        raise BadImageError(
+        raise VoxelValueError(
             f"{name}: expected whole label values, got {int((~finite).sum())} that are NaN or infinite; "
             f"set them to the label they should be and save the file again"
         )
@@ -59,7 +59,7 @@ def _to_whole(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     broken = np.abs(values - whole) > _WHOLE_TOLERANCE
     if broken.any():
         examples = ", ".join(f"{value:.4g}" for value in np.unique(values[broken])[:_SHOWN])
-        raise BadImageError(
+        raise VoxelValueError(
             f"{name}: expected whole label values, got {int(broken.sum())} voxels that are not "
             f"({examples}); labels must "
             f"be resampled with nearest neighbour, and an intensity image is no label map"
@@ -73,7 +73,7 @@ def _check_allowed(labels: npt.NDArray[Any], name: str, allowed: Collection[int]
         values, counts = np.unique(unknown, return_counts=True)
         listed = ", ".join(f"{v} ({n:,} voxels)" for v, n in list(zip(values, counts, strict=True))[:_SHOWN])
         more = f" and {len(values) - _SHOWN} more values" if len(values) > _SHOWN else ""
-        raise BadImageError(
+        raise VoxelValueError(
             f"{name}: expected only the labels {sorted(allowed)}, got also {listed}{more}; declare them "
             f"in the "
             f"dataset, or correct the file"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
 
-from medconv.errors import BadImageError, GeometryError
+from medconv.errors import BadImageError, GeometryError, VoxelValueError
 from medconv.io.geometry import require_same_grid
 from medconv.io.nifti.file import as_bad_image, decode, is_compressed, open_nifti
 from medconv.io.nifti.header import (
@@ -204,7 +204,7 @@ def require_finite(data: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if np.isfinite(data).all():
         return data
     nan, infinite = int(np.isnan(data).sum()), int(np.isinf(data).sum())
-    raise BadImageError(
+    raise VoxelValueError(
         f"{name}: expected finite float32 voxels, got {nan} NaN and {infinite} infinite of "
         f"{data.size:,}; find out "
         f"where they come from, or replace them (e.g. numpy.nan_to_num) and save the image again"

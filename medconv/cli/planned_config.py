@@ -1,0 +1,54 @@
+"""A configuration for `medconv fit` of a recipe and a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+
+from medconv.cli.describe import read_config
+from medconv.cli.operator_cost import planned_settings
+from medconv.planning import Proposal
+
+
+def planned_config(
+    names: Sequence[str], options: Namespace, proposal: Proposal, spec: Mapping[str, Any]
+) -> str:
+    """YAML text: the recipe of a configuration, with network, data and length as planned.
+
+    Args:
+        names: Configurations that the recipe is taken from, merged.
+        options: Of ``medconv plan``: the dataset and the plan file.
+        proposal: What was planned.
+        spec: The network whose operators are kept.
+    """
+    recipe = read_config(names)
+    network = {
+        "class_path": spec["class_path"],
+        "init_args": planned_settings(spec, proposal.plan, proposal.network.stages),
+    }
+    network["init_args"]["deep_supervision"] = proposal.network.supervised_outputs > 1
+    trainer = {k: v for k, v in (recipe.get("trainer") or {}).items() if k not in ("max_time", "max_epochs")}
+    config = {
+        "seed_everything": recipe.get("seed_everything", 0),
+        "model": {**{k: v for k, v in recipe["model"].items() if k != "network"}, "network": network},
+        "data": {
+            "class_path": "medconv.datamodules.NiftiDataModule",
+            "init_args": {
+                "root": str(Path(options.dataset)),
+                "plan": str(Path(options.output)),
+                "steps_per_epoch": proposal.training.steps_per_epoch,
+            },
+        },
+        "trainer": {**trainer, "max_epochs": proposal.training.epochs},
+    }
+    head = (
+        f"# {proposal.dataset.name}, planned by medconv plan; the recipe is that of {' and '.join(names)}.\n"
+        "# A time limit shortens training with its schedule: --trainer.max_time 00:01:00:00\n"
+    )
+    return head + yaml.safe_dump(
+        config, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110
+    )

@@ -1,0 +1,78 @@
+"""What a configuration says about planning, and how it goes together with a plan file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from medconv.errors import ConfigError
+from medconv.io import Dataset
+from medconv.planning import DatasetIdentity, Proposal, Wishes, propose, read_headers
+from medconv.planning.reasons import GIVEN
+
+_ANY_MEMORY_GB = 9_999.0
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Settings of a data module; ``"auto"`` and ``"median"`` leave a value to the plan.
+
+    Args:
+        spacing_mm: Voxel edge lengths.
+        patch_size: Voxels of a patch.
+        batch_size: Patches in a batch.
+        normalization: One entry a channel.
+    """
+
+    spacing_mm: Literal["median"] | Sequence[float]
+    patch_size: Literal["auto"] | Sequence[int]
+    batch_size: Literal["auto"] | int
+    normalization: Literal["auto"] | Sequence[str]
+
+    def propose(self, dataset: Dataset) -> Proposal:
+        """Plan now, from the headers, and from the voxels of CT channels.
+
+        A patch and a batch that are both given are taken as they are: the user knows the device.
+        """
+        given = self.patch_size != "auto" and self.batch_size != "auto"
+        wishes = Wishes(
+            spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
+            patch_size=None if self.patch_size == "auto" else self.patch_size,
+            normalization=None if self.normalization == "auto" else self.normalization,
+        )
+        if given:
+            wishes = replace(wishes, memory_gb=_ANY_MEMORY_GB)
+        return propose(dataset, wishes, voxels="needed")
+
+
+def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings) -> Proposal:
+    """Read a plan file for a dataset; a patch of the user's own wins over it.
+
+    Args:
+        path: Written by ``medconv plan``.
+        dataset: Whose plan it must be.
+        settings: Of the data module.
+
+    Raises:
+        ConfigError: The file cannot be used, or a setting contradicts it.
+        DatasetError: It is the plan of another dataset.
+        BadCasesError: Cases that cannot be used.
+    """
+    proposal = Proposal.load(path)
+    proposal.dataset.require(DatasetIdentity.of(dataset, read_headers(dataset)), str(path))
+    plan = proposal.plan
+    for name, given, default, planned in (
+        ("spacing_mm", settings.spacing_mm, "median", plan.spacing_mm),
+        ("normalization", settings.normalization, "auto", plan.normalization),
+    ):
+        if given != default and list(given) != list(planned):
+            raise ConfigError(
+                f"{name}={list(given)} contradicts {path}, which says {list(planned)}; set {name} to {default}, or "
+                f"plan again with another one"
+            )
+    if settings.patch_size == "auto":
+        return proposal
+    own = replace(plan, patch_size=tuple(settings.patch_size))
+    return replace(proposal, plan=own, reasons={**proposal.reasons, "plan.patch_size": GIVEN})

@@ -1,0 +1,83 @@
+"""How a channel is scaled, judged by its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_WORDS = {
+    "ct": ("ct", "cta", "cect", "cbct"),
+    "none": ("nonorm",),
+    "percentile": (
+        *(
+            "microscopy",
+            "fluorescence",
+            "fluorescent",
+            "confocal",
+            "brightfield",
+            "histology",
+            "histopathology",
+        ),
+        *(
+            "widefield",
+            "lightsheet",
+            "phase",
+            "dic",
+            "em",
+            "tem",
+            "sem",
+            "sstem",
+            "sbem",
+            "fibsem",
+            "electron",
+        ),
+        *("dapi", "hoechst", "gfp", "egfp", "yfp", "rfp", "mcherry", "cy3", "cy5", "fitc", "tritc", "actin"),
+        *("nuclei", "nucleus", "membrane", "rgb", "red", "green", "blue", "he", "ihc"),
+    ),
+    "zscore": (
+        *("mri", "mr", "t1", "t1w", "t2", "t2w", "flair", "t1gd", "t1ce", "t1c", "t1n", "t2f", "pd", "pdw"),
+        *("adc", "dwi", "swi", "asl", "dce", "bssfp", "cine", "lge", "mra", "mprage", "tof"),
+        *("pet", "suv", "spect", "us", "ultrasound", "oct", "xray", "mammography"),
+    ),
+}
+_MEANING = {
+    "ct": "CT: clipped and scaled by the foreground of all cases, so that a Hounsfield unit stays one",
+    "none": "the name asks for no normalisation",
+    "percentile": "microscopy: clipped to its own 0.5th and 99.5th percentile against bright specks, then z-scored",
+    "zscore": "arbitrary units that differ from scan to scan: z-scored image by image",
+}
+
+
+@dataclass(frozen=True)
+class ChannelKind:
+    """A normalisation and why.
+
+    Args:
+        normalization: One of ``medconv.planning.NORMALIZATIONS``.
+        reason: For people.
+        is_known: Whether the name said what the channel is.
+    """
+
+    normalization: str
+    reason: str
+    is_known: bool = True
+
+
+def kind_of_channel(name: str) -> ChannelKind:
+    """CT by absolute values, microscopy by percentiles, everything else by itself.
+
+    Args:
+        name: As the dataset calls the channel; whole words count, upper or lower case.
+
+    Example:
+        >>> [kind_of_channel(name).normalization for name in ("CT", "T1w MRI", "DAPI", "noNorm")]
+        ['ct', 'zscore', 'percentile', 'none']
+        >>> kind_of_channel("image").is_known
+        False
+    """
+    words = set(re.findall(r"[a-z]+\d*[a-z]*", name.lower()))
+    for kind, known in _WORDS.items():
+        if words & set(known):
+            return ChannelKind(kind, _MEANING[kind])
+    reason = f"{name!r} names no known kind (CT, MRI, microscopy …): z-scored image by image, as nnU-Net does"
+    return ChannelKind("zscore", reason, is_known=False)

@@ -1,0 +1,110 @@
+"""What the voxels of a dataset say: foreground intensities and the volumes of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from medconv.errors import MedconvError
+from medconv.io.cases import Case, Dataset
+from medconv.io.readers import read_image, reader_for
+
+SAMPLES_PER_CASE = 10_000
+
+_MOST_COUNTED = 2**20
+"""Values up to which one counter a value is cheaper than sorting."""
+
+T = TypeVar("T")
+Watch = Callable[[Iterable[T]], Iterable[T]]
+"""Hands items on and may show that they pass, such as a progress bar."""
+
+
+@dataclass(frozen=True, eq=False)
+class CaseVoxels:
+    """One case.
+
+    Args:
+        foreground: Intensities of foreground voxels, by channel, thinned evenly.
+        volumes_ml: Of each class that occurs, background left out.
+    """
+
+    foreground: dict[int, npt.NDArray[np.float32]]
+    volumes_ml: dict[int, float]
+
+
+def read_voxels(
+    dataset: Dataset, channels: Collection[int], *, watch: Watch[Case] = iter, threads: int = 1
+) -> tuple[list[CaseVoxels], dict[str, str]]:
+    """Read label maps, and the images where intensities are wanted.
+
+    Args:
+        dataset: As discovered.
+        channels: Whose intensities are wanted; where it is empty, no image is read.
+        watch: Sees each case when it is done.
+        threads: Cases read at a time; decompression and NumPy let go of the interpreter.
+
+    Returns:
+        One entry a usable case, and what is wrong with the others by case id.
+    """
+    found, problems = [], dict[str, str]()
+    for case, outcome in in_parallel(
+        lambda case: _read(dataset, case, channels), dataset.cases, threads, watch
+    ):
+        if isinstance(outcome, MedconvError):
+            problems[case.case_id] = str(outcome)
+        else:
+            found.append(outcome)
+    return found, problems
+
+
+def in_parallel(
+    work: Callable[[Case], T], cases: Collection[Case], threads: int, watch: Watch[Case] = iter
+) -> Iterator[tuple[Case, T | MedconvError]]:
+    """Work on cases, several at a time; results in the order of the cases, expected errors in place of results."""
+
+    def attempt(case: Case) -> T | MedconvError:
+        try:
+            return work(case)
+        except MedconvError as error:
+            return error
+
+    pool = ThreadPoolExecutor(max(1, threads))
+    try:
+        yield from zip(watch(cases), pool.map(attempt, cases), strict=True)
+    finally:  # after an interruption, cases that wait are not begun
+        pool.shutdown(cancel_futures=True)
+
+
+def count_labels(labels: npt.NDArray[np.unsignedinteger]) -> dict[int, int]:
+    """Voxels of each value that occurs, ascending."""
+    if labels.max(initial=0) < _MOST_COUNTED:
+        counts = np.bincount(labels.ravel())
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    values, numbers = np.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), numbers.tolist(), strict=True))
+
+
+def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels:
+    if case.label is None:
+        return CaseVoxels({}, {})
+    image = read_image(case.images, channels=len(dataset.channel_names)) if channels else None
+    allowed = set(dataset.label_names) or None
+    labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=image)
+    voxel_ml = prod(labels.geometry.spacing_mm) / 1000
+    volumes = {value: n * voxel_ml for value, n in count_labels(labels.data).items() if value > 0}
+    if image is None:
+        return CaseVoxels({}, volumes)
+    mask = labels.data[0] != 0
+    return CaseVoxels({channel: _spread(image.data[channel][mask]) for channel in channels}, volumes)
+
+
+def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """At most a fixed number of values, evenly from the whole, so that large cases do not outweigh others."""
+    step = max(1, len(values) // SAMPLES_PER_CASE)
+    return values[::step]

@@ -1,0 +1,117 @@
+"""What a training step takes on the device that is there: run once, and with a smaller batch where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from medconv.errors import ConfigError
+from medconv.losses import DiceCrossEntropyLoss
+from medconv.losses.deep_supervision import DeepSupervisionLoss
+from medconv.models import SegmentationModel
+
+
+@dataclass(frozen=True)
+class FittingBatch:
+    """A batch that was tried.
+
+    Args:
+        batch_size: Patches in it.
+        peak_bytes: What the step took.
+        tried: Larger batches that did not fit.
+    """
+
+    batch_size: int
+    peak_bytes: int
+    tried: tuple[int, ...]
+
+
+def largest_fitting(
+    measure: Callable[[int], int | None], batch_size: int, limit_bytes: float
+) -> FittingBatch:
+    """Halve a batch until its step fits.
+
+    Args:
+        measure: Peak bytes of a step with so many patches; ``None`` where the device ran out of memory.
+        batch_size: To begin with.
+        limit_bytes: Largest peak that counts as fitting.
+
+    Raises:
+        ConfigError: Not even one patch fits.
+
+    Example:
+        >>> largest_fitting(lambda batch: batch * 100, 8, limit_bytes=250)
+        FittingBatch(batch_size=2, peak_bytes=200, tried=(8, 4))
+    """
+    tried: list[int] = []
+    while batch_size >= 1:
+        peak = measure(batch_size)
+        if peak is not None and peak <= limit_bytes:
+            return FittingBatch(batch_size, peak, tuple(tried))
+        tried.append(batch_size)
+        batch_size //= 2
+    sizes = ", ".join(map(str, tried))
+    raise ConfigError(
+        f"expected room for one patch in {limit_bytes / 1e9:.1f} GB, tried batches of {sizes}; give a smaller patch, "
+        "cheaper operators, or more memory"
+    )
+
+
+def peak_of_step(
+    network: SegmentationModel, patch_size: Sequence[int], batch_size: int, device: torch.device
+) -> int | None:
+    """Peak memory of a training step on random patches in bfloat16, with AdamW; the network is left as it was.
+
+    Args:
+        network: On any device; copied.
+        patch_size: ``*P``.
+        batch_size: Patches.
+        device: A GPU.
+
+    Returns:
+        Bytes, or ``None`` where they were more than the device has.
+
+    Raises:
+        ConfigError: Not a GPU: nothing else says what a step took.
+    """
+    if device.type != "cuda":
+        raise ConfigError(f"expected a GPU to measure memory on, got {device}; leave --device at none")
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    try:
+        train_one_step(network, patch_size, batch_size, device)
+        return torch.cuda.max_memory_allocated(device) - before
+    except torch.cuda.OutOfMemoryError:
+        return None
+    finally:
+        torch.cuda.empty_cache()
+
+
+def train_one_step(
+    network: SegmentationModel, patch_size: Sequence[int], batch_size: int, device: torch.device
+) -> float:
+    """Forward, loss, backward and update of a copy of a network on random patches; returns the loss.
+
+    Two steps, because the optimiser takes its memory in the first.
+    """
+    from_host = {name: value.clone() for name, value in network.state_dict().items()}
+    home = next(network.parameters()).device
+    model = network.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    loss_of = DeepSupervisionLoss(DiceCrossEntropyLoss()).to(device)
+    image = torch.randn(batch_size, network.in_channels, *patch_size, device=device)
+    label = torch.randint(network.num_classes, (batch_size, 1, *patch_size), device=device)
+    try:
+        for _ in range(2):
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = loss_of(model(image), label)
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+    finally:
+        network.zero_grad(set_to_none=True)
+        network.to(home).load_state_dict(from_host)
