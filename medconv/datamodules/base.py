@@ -49,10 +49,10 @@ class ResumableLoader(DataLoader):
 class SegmentationDataModule(LightningDataModule, ABC):
     """Serve training patches and whole cases to a ``Trainer``.
 
-    Training batches: ``image (B, C, *P)`` float32, augmented on the device, ``label (B, 1, *P)`` and
-    ``key (B,)``. Validation and test batches: one case each, see ``CaseDataset``. Every sample is a function
-    of the seed and its number in the run, so workers, ranks and resumes change nothing. The samplers share
-    out the cases themselves, whatever the trainer's ``use_distributed_sampler`` says.
+    Training batches: ``image (B, C, *P)`` float32, augmented on the device, ``label (B, 1, *P)``, ``key (B,)`` and
+    ``case (B,)``. Validation and test batches: one case each, see ``CaseDataset``. Every sample is a function of the
+    seed and its number in the run, so workers, ranks and resumes change nothing. The samplers share out the cases
+    themselves, whatever the trainer's ``use_distributed_sampler`` says.
 
     A subclass plans in ``prepare_plan`` and fills the three sets in ``setup``.
 
@@ -193,7 +193,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         if self.augment_settings.mirror_axes is not None:
             return self.augment_settings
         plan = self.plan
-        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
+        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
         return replace(self.augment_settings, mirror_axes=axes)
 
     # --- resuming ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv.io.cases import Case, Dataset, check_cases, resolve_inside
-from medconv.io.description import channel_names_in, label_names_in
+from medconv.io.description import channel_names_in, declared_labels_in
 from medconv.io.readers import stem_of
 
 
@@ -18,13 +18,13 @@ def read_decathlon(root: Path, description: dict[str, Any]) -> Dataset:
     """
     problems: list[str] = []
     channels = channel_names_in(description, problems)
-    labels = label_names_in(description, problems)
+    labels = declared_labels_in(description, problems)
     entries = description["training"]
     if not isinstance(entries, list):
         problems.append(f"dataset.json: expected a list of pairs in 'training', got {type(entries).__name__}")
         entries = []
     cases = [case for number, entry in enumerate(entries) if (case := _case(root, entry, number, problems))]
-    return Dataset(root, check_cases(root, cases, problems), channels, labels)
+    return Dataset.declaring(root, check_cases(root, cases, problems), channels, labels)
 
 
 def _case(root: Path, entry: object, number: int, problems: list[str]) -> Case | None:

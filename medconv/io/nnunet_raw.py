@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv.io.cases import Case, Dataset, check_cases, is_hidden, resolve_inside
-from medconv.io.description import channel_names_in, label_names_in
+from medconv.io.description import channel_names_in, declared_labels_in
 from medconv.io.readers import supported_suffixes
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -21,7 +21,7 @@ def read_nnunet_raw(root: Path, description: dict[str, Any]) -> Dataset:
     """
     problems: list[str] = []
     channels = channel_names_in(description, problems)
-    labels = label_names_in(description, problems)
+    labels = declared_labels_in(description, problems)
     suffix = description.get("file_ending", ".nii.gz")
     if suffix not in supported_suffixes():
         problems.append(
@@ -45,7 +45,7 @@ def read_nnunet_raw(root: Path, description: dict[str, Any]) -> Dataset:
         Case(case_id, _channel_files(case_id, images[case_id], channels, problems), masks[case_id], case_id)
         for case_id in sorted(images.keys() & masks.keys())
     ]
-    return Dataset(root, check_cases(root, cases, problems), channels, labels)
+    return Dataset.declaring(root, check_cases(root, cases, problems), channels, labels)
 
 
 def _images(root: Path, suffix: str, problems: list[str]) -> dict[str, dict[int, Path]]:

@@ -109,8 +109,9 @@ def _foreground(
     if case.label is None:
         return {}
     image = read_image(case.images, channels=len(dataset.channel_names))
-    labels = reader_for(case.label).read_labels(case.label, allowed=set(dataset.label_names), like=image)
-    return {channel: _spread(image.data[channel][labels.data[0] != 0]) for channel in channels}
+    labels = reader_for(case.label).read_labels(case.label, allowed=dataset.labels.values, like=image)
+    inside = (labels.data[0] != 0) & (labels.data[0] != (dataset.ignore_label or 0))
+    return {channel: _spread(image.data[channel][inside]) for channel in channels}
 
 
 def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

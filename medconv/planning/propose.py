@@ -63,4 +63,7 @@ def propose_plan(
         normalization=kinds,
         orientation=axes,
         intensity=read_intensities(dataset, absolute),
+        regions=dict(dataset.regions),
+        regions_class_order=dataset.regions_class_order,
+        ignore_label=dataset.ignore_label,
     )

@@ -1,0 +1,108 @@
+"""What happens in validation and test: whole cases, predicted tile by tile, measured on their own grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from medconv.inference import mirror_average, mirror_axes, sliding_window
+from medconv.metrics import CaseTable, SegmentationTable
+from medconv.planning import Plan
+from medconv.transforms import Preprocessor
+from medconv.transforms.decide import decide
+
+
+class MeasuredTask(pl.LightningModule):
+    """Measure whole cases in millimetres; a subclass trains.
+
+    The subclass sets ``plan``, ``preprocessor`` and the settings below before the first validation.
+    """
+
+    plan: Plan
+    preprocessor: Preprocessor
+    overlap: float
+    tile_batch: int
+    mirror: bool
+    surface_every: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: dict[str, Any] = {}
+        self.table: SegmentationTable | None = None
+        self.result: CaseTable | None = None
+        self._validations = 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin an empty table; between epochs surfaces are measured every now and then."""
+        is_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        surfaces = not is_training or self._validations % self.surface_every == 0
+        self._validations += is_training
+        self.table = self._empty_table(surfaces=surfaces)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin an empty table."""
+        self.table = self._empty_table()
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Predict one whole case, measure it on its own grid."""
+        del batch_idx
+        return self._measure(batch, mirror=self.mirror and self.trainer.state.fn != "fit")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """As in validation, with mirroring where asked for."""
+        del batch_idx
+        return self._measure(batch, mirror=self.mirror)
+
+    def on_validation_epoch_end(self) -> None:
+        """Merge the ranks' tables and log the summary."""
+        self._summarise("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Merge the ranks' tables and log the summary."""
+        self._summarise("test")
+
+    def predict_logits(self, image: Tensor, *, mirror: bool) -> Tensor:
+        """Logits ``(1, K, *S)`` of a whole preprocessed image by sliding window."""
+
+        def window(x: Tensor) -> Tensor:
+            return sliding_window(
+                self, x, self.plan.patch_size, overlap=self.overlap, batch_size=self.tile_batch
+            )
+
+        if not mirror:
+            return window(image)
+        plan = self.plan
+        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
+        return mirror_average(window, image, axes)
+
+    def _empty_table(self, *, surfaces: bool = True) -> SegmentationTable:
+        """Of the regions where the network answers for regions, otherwise of the classes."""
+        names, regions = self.plan.label_names, self.plan.regions
+        table = SegmentationTable(names, regions=regions, only_regions=bool(regions), surfaces=surfaces)
+        return table.to(self.device)
+
+    def _measure(self, batch: dict[str, Any], *, mirror: bool) -> dict[str, Any]:
+        assert self.table is not None
+        logits = self.predict_logits(batch["image"], mirror=mirror)[0].float()
+        prediction = self.preprocessor.restore(logits, batch["record"])
+        reference = batch["label"]
+        if self.plan.ignore_label is not None:
+            known = reference != self.plan.ignore_label
+            prediction, reference = prediction * known, reference * known
+        self.table.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+        return {"case_id": batch["case_id"], "labels": decide(logits, self.plan.regions_class_order)}
+
+    def _summarise(self, stage: str) -> None:
+        assert self.table is not None
+        self.result = self.table.compute()
+        summary = self.result.summary()
+        if not self.trainer.sanity_checking:
+            self.measured = summary.to_dict()
+        self.log(f"{stage}/dice", summary.class_first_mean_dice, prog_bar=True)
+        if self.table.surfaces:
+            self.log(f"{stage}/hd95_mm", summary.class_first_mean_hd95_mm)
+            self.log(f"{stage}/nsd", summary.class_first["nsd"])
+        for label in summary.labels:
+            self.log(f"{stage}/dice_{label.name}", label.mean_dice)
