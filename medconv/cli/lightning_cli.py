@@ -22,6 +22,7 @@ from medconv.cli.out_of_memory import explain_out_of_memory, is_out_of_memory
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
 from medconv.cli.plain_speech import speak_plainly
+from medconv.cli.preview import write_preview
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
 from medconv.datamodules.splits_file import SPLITS_FILE
@@ -70,6 +71,8 @@ def run_command(command: str, options: list[str]) -> int:
     with restrict_class_paths(plugins):
         try:
             MedconvCLI(command, complete_words(command, options, plugins), plugins)
+        except PreviewDone:
+            return 0
         except SIGTERMException:
             return TERMINATED
         except MisconfigurationException as error:
@@ -79,6 +82,10 @@ def run_command(command: str, options: list[str]) -> int:
                 return INTERRUPTED
             raise
     return 0
+
+
+class PreviewDone(Exception):  # noqa: N818 - the end of a call that trains nothing, no error
+    """A picture was asked for, and nothing else."""
 
 
 class MedconvCLI(LightningCLI):
@@ -151,7 +158,6 @@ class MedconvCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Data first (its plan sets the voxel size of the network), then the task, then the trainer."""
-        self.run = self._choose_folder()
         resolved = self._resolved()
         if resolved.get("data") is None:
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
@@ -159,6 +165,10 @@ class MedconvCLI(LightningCLI):
             choose_fold(resolved["data"], self.settings.fold)
         self.datamodule = build_data(resolved["data"], self.plugins)
         self.datamodule.prepare_plan()
+        if self.subcommand == "fit" and self.settings.preview_augmentation is not None:
+            log.info(write_preview(self.datamodule, self.settings.preview_augmentation))
+            raise PreviewDone
+        self.run = self._choose_folder()
         init_args = resolved["model"]["network"].get("init_args", {})
         if init_args.get("spacing_mm", 0) is None:
             init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)

@@ -132,7 +132,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self._stored = self._choose_store()
         if self._stored:
             return StoreLoader(
-                self.training_set, sampler, self.batch_size, self._augmentation(), self._device()
+                self.training_set, sampler, self.batch_size, self.augmentation(), self._device()
             )
         workers = self._workers()
         return ResumableLoader(
@@ -181,10 +181,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
         del dataloader_idx
         if "key" not in batch or self._stored:  # a store augments what it samples
             return batch
-        image, label = self._augmentation()(batch["image"], batch["label"], batch["key"])
+        image, label = self.augmentation()(batch["image"], batch["label"], batch["key"])
         return batch | {"image": image, "label": label}
 
-    def _augmentation(self) -> Augment:
+    def augmentation(self) -> Augment:
+        """What changes training patches on the device."""
         if self._augment is None:
             self._augment = Augment(self.plan.spatial_dims, self._settings_for_labels())
         return self._augment

@@ -77,7 +77,8 @@ def last_finite_checkpoint(folders: Sequence[Path]) -> Path | None:
 
 def _explain(trainer: pl.Trainer, step: int, loss: float, cases: Any) -> str:
     rate = float(trainer.callback_metrics.get("lr", torch.nan))
-    folders = {Path(c.dirpath) for c in trainer.checkpoint_callbacks if getattr(c, "dirpath", None)}
+    given = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
+    folders = {Path(folder) for folder in given if folder}
     sound = last_finite_checkpoint(sorted(folders))
     go_on = (
         f"the last sound checkpoint is {sound} (--resume {sound})"
