@@ -191,11 +191,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self._augment
 
     def _settings_for_labels(self) -> AugmentSettings:
-        if self.augment_settings.mirror_axes is not None:
-            return self.augment_settings
-        plan = self.plan
+        plan, given = self.plan, self.augment_settings.mirror_axes
         axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
-        return replace(self.augment_settings, mirror_axes=axes)
+        if given is None:
+            return replace(self.augment_settings, mirror_axes=axes)
+        if sided := sorted(set(given) - set(axes)):
+            warnings.warn(
+                f"augment.mirror_axes flips axis {', '.join(map(str, sided))} although names of labels speak of a side "
+                f"({', '.join(plan.structure_names)}): left becomes right; leave mirror_axes out to flip {list(axes)}",
+                stacklevel=3,
+            )
+        return self.augment_settings
 
     # --- resuming ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from medconv.losses import (
     TverskyLoss,
 )
 from medconv.losses.scores import inside_regions
+from medconv.training.graphed_step import GraphedStep
 
 REGIONS = [(1, 2, 3), (2, 3), (3,)]
 ALL = [
@@ -114,3 +115,42 @@ def test_mistakes_are_named():
         DiceLoss()(logits, target, regions=REGIONS[:2])
     with pytest.raises(ShapeError, match=r"expected 3 class_weights \(one a region\), got 2"):
         CrossEntropyLoss(class_weights=[1, 2])(logits, target, regions=REGIONS)
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")  # dynamo does
+@pytest.mark.parametrize("loss", [BoundaryLoss(spacing_mm=(1.0, 2.0)), DiceCrossEntropyLoss()], ids=repr)
+def test_with_regions_and_unknown_voxels_nothing_asks_the_device_for_a_value(loss):
+    outputs = [torch.randn(2, 3, 6, 4), torch.randn(2, 3, 3, 2)]
+    target = torch.randint(0, 5, (2, 1, 6, 4))
+    supervised = DeepSupervisionLoss(loss, regions=REGIONS, ignore_label=4)
+    # a graph without breaks has no value of a tensor in its control flow: a CUDA graph can be recorded
+    compiled = torch.compile(supervised, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(outputs, target), supervised(outputs, target))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("regions", [None, REGIONS], ids=["classes", "regions"])
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+def test_a_recorded_step_has_the_gradients_of_an_ordinary_one(loss, regions):
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(1, 3, 3, padding=1).cuda()
+    supervised = DeepSupervisionLoss(loss, regions=regions, ignore_label=4 if regions else 3).cuda()
+
+    def loss_of_batch(image, label):
+        return supervised(layer(image), label)
+
+    batches = [
+        (torch.randn(2, 1, 6, 5).cuda(), torch.randint(0, 5 if regions else 4, (2, 1, 6, 5)).cuda())
+        for _ in range(3)
+    ]
+    step = GraphedStep(loss_of_batch, layer, *batches[0])
+    for batch in batches:
+        layer.zero_grad()
+        recorded = step(*batch)
+        recorded.backward()
+        got = [p.grad.clone() for p in layer.parameters()]
+        layer.zero_grad()
+        eager = loss_of_batch(*batch)
+        eager.backward()
+        torch.testing.assert_close(recorded, eager)
+        torch.testing.assert_close(got, [p.grad for p in layer.parameters()])

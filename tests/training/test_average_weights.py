@@ -41,7 +41,7 @@ class InterruptIn(pl.Callback):
 
 
 def weights(task):
-    return torch.cat([p.detach().flatten() for p in task.network.parameters()]).clone()
+    return torch.cat([p.detach().flatten() for p in task.network.parameters()]).cpu().clone()
 
 
 def fit(root, folder, *callbacks, decay=0.9, ckpt_path=None, **settings):
@@ -58,7 +58,7 @@ def fit(root, folder, *callbacks, decay=0.9, ckpt_path=None, **settings):
     task = build_task({"network": NETWORK, "lr": 1e-2, "ema_decay": decay})
     data.prepare_plan()
     trainer = pl.Trainer(
-        accelerator="cpu",
+        accelerator=settings.pop("accelerator", "cpu"),
         default_root_dir=folder,
         callbacks=[
             *callbacks,
@@ -172,3 +172,20 @@ def test_batch_statistics_are_averaged_and_masks_are_not():
 def test_a_decay_outside_its_range_is_refused():
     with pytest.raises(ConfigError, match="expected ema_decay from 0 to below 1, got 1"):
         build_task({"network": NETWORK, "ema_decay": 1.0})
+
+
+@pytest.mark.gpu
+def test_recorded_steps_on_a_gpu_are_averaged_and_resumed_like_others(tiny_dataset, tmp_path):
+    trace = Trace()
+    settings = {"accelerator": "gpu", "precision": "bf16-mixed", "devices": 1}
+    whole, _, _ = fit(tiny_dataset, tmp_path / "whole", trace, **settings)
+    torch.manual_seed(0)
+    start = weights(build_task({"network": NETWORK}))
+    torch.testing.assert_close(weights(whole), by_hand(start, trace.trained, 0.9), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(trace.validated[-1], weights(whole))
+    with pytest.raises(SystemExit):
+        fit(tiny_dataset, tmp_path / "half", InterruptIn("on_train_batch_end", 4), **settings)
+    resumed, _, _ = fit(
+        tiny_dataset, tmp_path / "half", ckpt_path=tmp_path / "half" / "last.ckpt", **settings
+    )
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=1e-4, atol=1e-5)
