@@ -158,6 +158,9 @@ class MedconvCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Data first (its plan sets the voxel size of the network), then the task, then the trainer."""
+        preview = self.settings.preview_augmentation if self.subcommand == "fit" else None
+        if preview is None:
+            self.run = self._choose_folder()
         resolved = self._resolved()
         if resolved.get("data") is None:
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
@@ -165,10 +168,10 @@ class MedconvCLI(LightningCLI):
             choose_fold(resolved["data"], self.settings.fold)
         self.datamodule = build_data(resolved["data"], self.plugins)
         self.datamodule.prepare_plan()
-        if self.subcommand == "fit" and self.settings.preview_augmentation is not None:
-            log.info(write_preview(self.datamodule, self.settings.preview_augmentation))
+        if preview is not None:
+            log.info(write_preview(self.datamodule, preview))
             raise PreviewDone
-        self.run = self._choose_folder()
+        self.datamodule.require_split()
         init_args = resolved["model"]["network"].get("init_args", {})
         if init_args.get("spacing_mm", 0) is None:
             init_args["spacing_mm"] = list(self.datamodule.plan.spacing_mm)

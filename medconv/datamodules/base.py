@@ -16,6 +16,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.resumable_loader import ResumableLoader
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
 from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
 from medconv.errors import ConfigError
@@ -29,21 +30,6 @@ _LOG = logging.getLogger("medconv")
 
 _MOVED = ("image", "label")
 """Goes to the device. Keys stay on the host, where they are read; the targets of whole cases do too."""
-
-
-class ResumableLoader(DataLoader):
-    """A loader that may be entered in the middle of an epoch.
-
-    Lightning asks a loader for its position. The position travels in the data module's state instead, because
-    only the trainer knows how many batches were trained, not merely fetched; saying so keeps it from warning.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: see ``SegmentationDataModule.state_dict``."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: see ``SegmentationDataModule.load_state_dict``."""
 
 
 class SegmentationDataModule(LightningDataModule, ABC):
@@ -101,6 +87,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
     @abstractmethod
     def prepare_plan(self) -> None:
         """Set ``plan`` from headers alone; cheap, may be called again."""
+
+    def require_split(self) -> None:
+        """Refuse a division of the cases that cannot be made, before anything is prepared; after ``prepare_plan``."""
 
     @property
     @abstractmethod
@@ -169,7 +158,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     # --- batches -----------------------------------------------------------------------------------
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move what is computed with. Not Lightning's own way: it refuses the frozen record of a case."""
+        """Move what is computed with; not as Lightning does, which refuses the frozen record of a case."""
         del dataloader_idx
         return {
             name: value.to(device, non_blocking=True) if name in _MOVED and torch.is_tensor(value) else value

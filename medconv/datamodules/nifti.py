@@ -13,19 +13,17 @@ from medconv.datamodules.absent_classes import warn_of_absent_classes
 from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.redeclare import redeclare
 from medconv.datamodules.splits import Split, split_folds, split_fraction
 from medconv.datamodules.splits_file import read_split, read_splits, write_splits
 from medconv.datamodules.store import StoreName
 from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
-from medconv.planning import Fingerprint, Plan, propose_plan, read_headers
+from medconv.planning import Plan, propose_plan
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
 _VAL_FRACTION = 0.2
-
-_FAR = 3.0
-"""Resampling by more than this invents or discards most of a case; as often, its header is wrong."""
 
 
 class NiftiDataModule(SegmentationDataModule):
@@ -137,7 +135,7 @@ class NiftiDataModule(SegmentationDataModule):
                 if not self.skip_bad_cases:
                     raise
                 dataset = replace(dataset, cases=tuple(self._without(dataset.cases, error.problems)))
-        self._warn_of_far_spacings()
+        warn_of_far_spacings(self._dataset, self.plan)
 
     @property
     def has_test_cases(self) -> bool:
@@ -170,6 +168,10 @@ class NiftiDataModule(SegmentationDataModule):
                     f"give a dataset of the same kind"
                 )
         return test.cases
+
+    def require_split(self) -> None:
+        """See ``SegmentationDataModule``; raises as ``split``."""
+        self.split()
 
     def split(self) -> Split:
         """Which cases train and which validate.
@@ -255,23 +257,6 @@ class NiftiDataModule(SegmentationDataModule):
             patch_size=None if self.patch_size == "auto" else self.patch_size,
             normalization=None if self.normalization == "auto" else self.normalization,
         )
-
-    def _warn_of_far_spacings(self) -> None:
-        plan = self.plan
-        spacings = Fingerprint.of_headers(read_headers(self._dataset), plan.orientation).spacings_mm
-        far = [
-            f"  - case {case.case_id}: {[round(mm, 3) for mm in spacing]}"
-            for case, spacing in zip(self._dataset.cases, spacings, strict=True)
-            # a plan of slices has no third axis
-            if any(max(a / b, b / a) > _FAR for a, b in zip(spacing, plan.spacing_mm, strict=False))
-        ]
-        if far:
-            warnings.warn(
-                f"{self.root}: the voxels of {len(far)} case(s) are more than {_FAR:g} times larger or "
-                f"smaller along an axis than the {list(plan.spacing_mm)} mm of the plan; check their headers, "
-                "or set spacing_mm:\n" + "\n".join(far),
-                stacklevel=3,
-            )
 
     def _without(self, cases: Sequence[Case], problems: Mapping[str, str]) -> list[Case]:
         """The cases that are left: an error where bad ones are not to be skipped, or are all there is."""

@@ -35,6 +35,7 @@ class CrossEntropyLoss(Loss):
         ShapeError: At call time: as many weights as classes are expected.
 
     Example:
+        >>> import torch
         >>> round(CrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4).long()).item(), 6)
         0.693147
     """

@@ -43,6 +43,7 @@ class DiceLoss(Loss):
         One exponential and one sum over the probabilities and ``K`` masked sums over the voxels.
 
     Example:
+        >>> import torch
         >>> target = torch.tensor([[[[0, 1], [1, 0]]]])
         >>> logits = 50.0 * torch.nn.functional.one_hot(target[:, 0]).movedim(-1, 1)
         >>> round(DiceLoss()(logits, target).item(), 6), round(DiceLoss()(-logits, target).item(), 4)

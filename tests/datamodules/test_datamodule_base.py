@@ -223,6 +223,7 @@ def test_only_what_is_computed_with_moves_to_the_device(tiny_dataset, folder):
         "image": "meta",
         "label": "meta",
         "key": "cpu",
+        "case": "cpu",
     }
 
 
