@@ -95,7 +95,9 @@ def saved(path):
     }
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize(
+    "decay", [0.3, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(0.999, marks=pytest.mark.slow)]
+)
 def test_the_average_is_that_of_a_hand_computation_and_is_what_is_measured_and_saved(
     tiny_dataset, tmp_path, decay
 ):
@@ -119,8 +121,12 @@ def test_the_average_is_that_of_a_hand_computation_and_is_what_is_measured_and_s
 
 @pytest.mark.parametrize(
     ("hook", "step"),
-    [("on_train_batch_end", 2), ("on_train_batch_end", 4), ("on_validation_batch_end", 3)],
-    ids=["mid-epoch", "mid-second-epoch", "mid-validation"],
+    [
+        ("on_train_batch_end", 4),
+        pytest.param("on_train_batch_end", 2, marks=pytest.mark.slow),
+        pytest.param("on_validation_batch_end", 3, marks=pytest.mark.slow),
+    ],
+    ids=["mid-second-epoch", "mid-epoch", "mid-validation"],
 )
 def test_a_resumed_run_is_bit_equal(tiny_dataset, tmp_path, hook, step):
     whole, _, _ = fit(tiny_dataset, tmp_path / "whole")

@@ -76,21 +76,21 @@ def fit(data, folder, **settings):
     return task
 
 
+COMPOUND = {
+    "class_path": "CompoundLoss",
+    "init_args": {
+        "losses": [{"class_path": "DiceLoss", "init_args": {"squared": True}}, {"class_path": "FocalLoss"}],
+        "weights": [1.0, 0.5],
+    },
+}
+
+
 @pytest.mark.parametrize(
     "loss",
     [
         None,
-        "BoundaryLoss",
-        {
-            "class_path": "CompoundLoss",
-            "init_args": {
-                "losses": [
-                    {"class_path": "DiceLoss", "init_args": {"squared": True}},
-                    {"class_path": "FocalLoss"},
-                ],
-                "weights": [1.0, 0.5],
-            },
-        },
+        pytest.param("BoundaryLoss", marks=pytest.mark.slow),
+        pytest.param(COMPOUND, marks=pytest.mark.slow),
     ],
     ids=["default", "boundary", "compound"],
 )
