@@ -28,9 +28,15 @@ _FIT_OPTIONS = """\
   --name NAME                   the run is written to runs/NAME (default: the name of the first configuration)
   --runs FOLDER                 where runs are kept (default: runs)
   --resume never|auto|FILE      auto: continue from the last whole checkpoint of the run, if there is one
+  --fold K                      validate on fold K of 5 (of num_folds, or of --data.init_args.splits FILE);
+                                the run is written to runs/NAME/fold_K
+  --init-from CHECKPOINT        begin with the weights of a trained network, also one of other operators
+  --preview-augmentation PNG    draw augmented samples and stop
   --model.network.init_args.conv NAME          operator of every stage (medconv list ops)
   --model.network.init_args.conv.basis ring    an option of that operator
   --model.lr 1e-3               peak learning rate
+  --model.ema_decay 0.999       average the weights; the average is measured and saved
+  --model.loss NAME             medconv list losses
   --data.init_args.batch_size N, .patch_size [A,B,C], .fold N, .num_workers N
   --trainer.max_epochs N, --trainer.max_time 00:00:15:00, --trainer.precision bf16-mixed
   --config wandb                also log to Weights & Biases (WANDB_MODE=offline needs no account)

@@ -42,6 +42,8 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "network": checkpoint.network_spec["class_path"],
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "classes": {str(label): name for label, name in plan.label_names.items()},
+        "regions": {name: list(labels) for name, labels in plan.regions.items()},
+        "ignore_label": plan.ignore_label,
         "channels": dict(zip(plan.channel_names, plan.normalization, strict=True)),
         "spacing_mm": list(plan.spacing_mm),
         "orientation": plan.orientation,
@@ -89,6 +91,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"checkpoint  {facts['checkpoint']}, by medconv {facts['version']}"
     yield f"network     {facts['network']}, {facts['parameters']:,} parameters"
     yield f"classes     {', '.join(f'{label} {name}' for label, name in facts['classes'].items())}"
+    if facts["regions"]:
+        yield f"regions     {', '.join(f'{name} {labels}' for name, labels in facts['regions'].items())}"
+    if facts["ignore_label"] is not None:
+        yield f"ignored     label {facts['ignore_label']}"
     yield f"channels    {', '.join(f'{name} ({kind})' for name, kind in facts['channels'].items())}"
     yield f"spacing     {by.join(f'{mm:.4g}' for mm in facts['spacing_mm'])} mm, {facts['orientation']}"
     yield f"patch       {by.join(map(str, facts['patch_size']))} voxels"

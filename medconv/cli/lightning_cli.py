@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,19 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
-from medconv.cli.configs import find_config
+from medconv.cli.complete_words import complete_words, split_words
+from medconv.cli.fold import choose_fold
+from medconv.cli.init_from import init_from
+from medconv.cli.out_of_memory import explain_out_of_memory, is_out_of_memory
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
+from medconv.cli.plain_speech import speak_plainly
 from medconv.cli.planned_network import keep_plan, settle_network
+from medconv.cli.preview import write_preview
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
 from medconv.datamodules import SegmentationDataModule
+from medconv.datamodules.splits_file import SPLITS_FILE
 from medconv.errors import ConfigError, MedconvError
-from medconv.inference import read_checkpoint
 from medconv.io.atomic import write_text
 from medconv.models import restrict_class_paths
 from medconv.models.parse_errors import explain_parse_error
@@ -37,6 +41,7 @@ from medconv.training import (
     OverlayPictures,
     RandomState,
     SegmentationTask,
+    SplitsRecord,
     StopOnNonFinite,
     build_task,
 )
@@ -46,18 +51,30 @@ log = logging.getLogger("medconv")
 
 INTERRUPTED, TERMINATED = 130, 143
 
-_OF_THIS_CALL = ("config", "ckpt_path", "weights_only", "name", "runs", "resume")
+_OF_THIS_CALL = (
+    "config",
+    "ckpt_path",
+    "weights_only",
+    "name",
+    "runs",
+    "resume",
+    "fold",
+    "init_from",
+    "preview_augmentation",
+)
 """What is asked of one call and is no part of the run's configuration."""
 
 
 def run_command(command: str, options: list[str]) -> int:
     """Parse and run ``fit``, ``validate`` or ``test``; returns the exit code."""
-    _speak_plainly()
-    named, options = _split("--plugin", options)
+    speak_plainly()
+    named, options = split_words("--plugin", options)
     plugins = tuple(package for names in named for package in names.split(","))
     with restrict_class_paths(plugins):
         try:
-            MedconvCLI(command, _complete(command, options, plugins), plugins)
+            MedconvCLI(command, complete_words(command, options, plugins), plugins)
+        except PreviewDone:
+            return 0
         except SIGTERMException:
             return TERMINATED
         except MisconfigurationException as error:
@@ -67,6 +84,10 @@ def run_command(command: str, options: list[str]) -> int:
                 return INTERRUPTED
             raise
     return 0
+
+
+class PreviewDone(Exception):  # noqa: N818 - the end of a call that trains nothing, no error
+    """A picture was asked for, and nothing else."""
 
 
 class MedconvCLI(LightningCLI):
@@ -108,6 +129,18 @@ class MedconvCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="run", help="the run is written to RUNS/NAME")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--resume", type=str, default="never", help="never, auto, or a checkpoint file")
+        parser.add_argument(
+            "--fold", type=int | None, default=None, help="validate on this fold; the run is RUNS/NAME/fold_K"
+        )
+        parser.add_argument(
+            "--init-from", type=str | None, default=None, help="take the weights of a trained network over"
+        )
+        parser.add_argument(
+            "--preview-augmentation",
+            type=str | None,
+            default=None,
+            help="draw augmented samples into this PNG file and stop",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what the dispatcher handed over, not ``sys.argv``."""
@@ -127,16 +160,26 @@ class MedconvCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Data first (its plan sets the voxel size of the network), then the task, then the trainer."""
-        self.run = self._choose_folder()
+        preview = self.settings.preview_augmentation if self.subcommand == "fit" else None
+        if preview is None:
+            self.run = self._choose_folder()
         resolved = self._resolved()
         if resolved.get("data") is None:
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
+        if self.subcommand == "fit":
+            choose_fold(resolved["data"], self.settings.fold)
         self.datamodule = build_data(resolved["data"], self.plugins)
         self.datamodule.prepare_plan()
+        if preview is not None:
+            log.info(write_preview(self.datamodule, preview))
+            raise PreviewDone
+        self.datamodule.require_split()
         if remark := settle_network(resolved["model"]["network"].get("init_args", {}), self.datamodule):
             log.info(remark)
         self.model = build_task(resolved["model"], self.plugins)
         self.model.data_config = resolved["data"]
+        if self.subcommand == "fit":
+            self._take_over_weights(self.settings.init_from)
         self.config_init = self._instantiate_rest()
         self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
@@ -155,6 +198,14 @@ class MedconvCLI(LightningCLI):
         kwargs["plugins"] = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
         kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *self._callbacks()]
         return super().instantiate_trainer(**kwargs)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MedconvError(explain_out_of_memory(error, self.datamodule)) from error
 
     def after_fit(self) -> None:
         """Measure the best checkpoint on whole unseen cases."""
@@ -176,6 +227,16 @@ class MedconvCLI(LightningCLI):
 
     # --- parts -------------------------------------------------------------------------------------
 
+    def _take_over_weights(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if self.run.resume_from is not None:
+            log.info(f"--init-from has no effect: the run continues from {self.run.resume_from}")
+            return
+        lines = init_from(checkpoint, self.model.network, self.plugins, self.run.path)
+        for line in lines if is_first_process() else ():
+            log.info(line)
+
     def _report(self, checkpoint: Path) -> None:
         if self.trainer.is_global_zero:
             report_outcome(self.model, self.datamodule, self.run.path, checkpoint)
@@ -188,7 +249,8 @@ class MedconvCLI(LightningCLI):
             return RunFolder(
                 require_file(settings.ckpt_path, "checkpoint").parent / str(self.subcommand), None, ()
             )
-        run = choose_run_folder(Path(settings.runs), settings.name, settings.resume, self.plugins)
+        name = settings.name if settings.fold is None else f"{settings.name}/fold_{settings.fold}"
+        run = choose_run_folder(Path(settings.runs), name, settings.resume, self.plugins)
         for remark in run.remarks if is_first_process() else ():
             log.info(remark)
         return run
@@ -218,6 +280,7 @@ class MedconvCLI(LightningCLI):
             DataWait(),
             EpochReport(),
             RandomState(),
+            SplitsRecord(folder / SPLITS_FILE),
             StopOnNonFinite(),
             pictures,
             ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
@@ -233,64 +296,7 @@ class MedconvCLI(LightningCLI):
         return [CSVLogger(self.run.path, name="", version=""), *loggers]
 
 
-def _complete(command: str, options: list[str], plugins: tuple[str, ...]) -> list[str]:
-    """Spell out shipped names, let options win over files wherever they stand, read a checkpoint's configuration."""
-    names, rest = _split("--config", options)
-    configs = [find_config(name) for name in names]
-    words = [f"--config={path}" for path in configs]
-    if command == "fit":
-        return [*(f"--name={_run_name(path)}" for path in configs[:1]), *words, *rest]
-    if rest and not rest[0].startswith("-"):
-        path = require_file(rest.pop(0), "checkpoint")
-        config = read_checkpoint(path, allow=plugins).config
-        stored = yaml.safe_dump({"model": config["model"], "data": config["data"]})
-        words = [f"--config={stored}", f"--ckpt_path={path}", *words]
-    return [*words, *rest]
-
-
-def _run_name(config: Path) -> str:
-    """The configuration's name; the run's own where ``runs/NAME/config.yaml`` is used again."""
-    return config.resolve().parent.name if config.stem == "config" else config.stem
-
-
-def _split(option: str, options: list[str]) -> tuple[list[str], list[str]]:
-    """The values of an option that may be repeated, from left to right, and all other words."""
-    values, others, words = [], [], iter(options)
-    for word in words:
-        if word == option:
-            value = next(words, None)
-            if value is None:
-                raise ConfigError(f"expected a value after {option}, got none")
-            values.append(value)
-        elif word.startswith(f"{option}="):
-            values.append(word.split("=", 1)[1])
-        else:
-            others.append(word)
-    return values, others
-
-
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _speak_plainly() -> None:
-    """Our own words to stdout; Lightning's advertisements and advice to nobody."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for noise in (
-        ".*does not have many workers.*",
-        ".*LeafSpec.* is deprecated",
-        "Experiment logs directory .* exists and is not empty",
-        "Checkpoint directory .* exists and is not empty",
-        ".*smaller than the logging interval",
-        # what is logged at the end of an epoch is computed from all ranks' rows and equal everywhere
-        ".*recommended to use `self.log.*sync_dist=True",
-    ):
-        warnings.filterwarnings("ignore", message=noise)

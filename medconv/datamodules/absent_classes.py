@@ -1,35 +1,25 @@
-"""Classes that a training cannot learn, because no case of its part holds them."""
+"""Classes that a network is asked for and never shown."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from medconv.datamodules.cache import CaseCache
-from medconv.io import Case
+from medconv.datamodules.case_datasets import PatchDataset
 
 
-def warn_of_absent_classes(
-    cache: CaseCache, training: Sequence[Case], label_names: Mapping[int, str], root: Path
-) -> None:
-    """Warn, with the names, where a declared class occurs in no training case.
-
-    Args:
-        cache: With an entry for each case.
-        training: The cases that train.
-        label_names: Value to name.
-        root: Of the dataset, for the message.
-    """
-    missing = set(label_names) - {0}
-    for case in training:
+def warn_of_absent_classes(training: PatchDataset) -> None:
+    """Say which labels no training case holds: the network cannot learn them, and its scores for them mean nothing."""
+    names = training.plan.label_names
+    missing = set(names) - {0}
+    for case in training.cases:
         if not missing:
             return
-        missing -= set(cache.open(case).locations)
-    if missing and training:
-        listed = ", ".join(f"{value} {label_names[value]!r}" for value in sorted(missing))
+        missing -= set(training.cache.open(case).locations)
+    if missing and training.cases:
+        listed = ", ".join(f"{label} ({names[label]})" for label in sorted(missing))
         warnings.warn(
-            f"{root}: class {listed} occurs in none of the {len(training)} training cases, so nothing can be learned "
-            "of it: choose another fold or seed, add cases, or declare fewer classes",
+            f"none of the {len(training.cases)} training cases holds label {listed}: the network cannot learn what it "
+            "never sees; check the label maps, choose another fold or seed, or leave the label out of the dataset's "
+            "labels",
             stacklevel=3,
         )

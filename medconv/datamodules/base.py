@@ -16,6 +16,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.resumable_loader import ResumableLoader
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
 from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
 from medconv.errors import ConfigError
@@ -31,28 +32,13 @@ _MOVED = ("image", "label")
 """Goes to the device. Keys stay on the host, where they are read; the targets of whole cases do too."""
 
 
-class ResumableLoader(DataLoader):
-    """A loader that may be entered in the middle of an epoch.
-
-    Lightning asks a loader for its position. The position travels in the data module's state instead, because
-    only the trainer knows how many batches were trained, not merely fetched; saying so keeps it from warning.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: see ``SegmentationDataModule.state_dict``."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: see ``SegmentationDataModule.load_state_dict``."""
-
-
 class SegmentationDataModule(LightningDataModule, ABC):
     """Serve training patches and whole cases to a ``Trainer``.
 
-    Training batches: ``image (B, C, *P)`` float32, augmented on the device, ``label (B, 1, *P)`` and
-    ``key (B,)``. Validation and test batches: one case each, see ``CaseDataset``. Every sample is a function
-    of the seed and its number in the run, so workers, ranks and resumes change nothing. The samplers share
-    out the cases themselves, whatever the trainer's ``use_distributed_sampler`` says.
+    Training batches: ``image (B, C, *P)`` float32, augmented on the device, ``label (B, 1, *P)``, ``key (B,)`` and
+    ``case (B,)``. Validation and test batches: one case each, see ``CaseDataset``. Every sample is a function of the
+    seed and its number in the run, so workers, ranks and resumes change nothing. The samplers share out the cases
+    themselves, whatever the trainer's ``use_distributed_sampler`` says.
 
     A subclass plans in ``prepare_plan`` and fills the three sets in ``setup``.
 
@@ -106,6 +92,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def prepare_plan(self) -> None:
         """Set ``plan`` from headers alone; cheap, may be called again."""
 
+    def require_split(self) -> None:
+        """Refuse a division of the cases that cannot be made, before anything is prepared; after ``prepare_plan``."""
+
     @property
     @abstractmethod
     def has_test_cases(self) -> bool:
@@ -136,7 +125,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self._stored = self._choose_store()
         if self._stored:
             return StoreLoader(
-                self.training_set, sampler, self.batch_size, self._augmentation(), self._device()
+                self.training_set, sampler, self.batch_size, self.augmentation(), self._device()
             )
         workers = self._workers()
         return ResumableLoader(
@@ -173,7 +162,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     # --- batches -----------------------------------------------------------------------------------
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move what is computed with. Not Lightning's own way: it refuses the frozen record of a case."""
+        """Move what is computed with; not as Lightning does, which refuses the frozen record of a case."""
         del dataloader_idx
         return {
             name: value.to(device, non_blocking=True) if name in _MOVED and torch.is_tensor(value) else value
@@ -185,20 +174,27 @@ class SegmentationDataModule(LightningDataModule, ABC):
         del dataloader_idx
         if "key" not in batch or self._stored:  # a store augments what it samples
             return batch
-        image, label = self._augmentation()(batch["image"], batch["label"], batch["key"])
+        image, label = self.augmentation()(batch["image"], batch["label"], batch["key"])
         return batch | {"image": image, "label": label}
 
-    def _augmentation(self) -> Augment:
+    def augmentation(self) -> Augment:
+        """What changes training patches on the device."""
         if self._augment is None:
             self._augment = Augment(self.plan.spatial_dims, self._settings_for_labels())
         return self._augment
 
     def _settings_for_labels(self) -> AugmentSettings:
-        if self.augment_settings.mirror_axes is not None:
-            return self.augment_settings
-        plan = self.plan
-        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
-        return replace(self.augment_settings, mirror_axes=axes)
+        plan, given = self.plan, self.augment_settings.mirror_axes
+        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
+        if given is None:
+            return replace(self.augment_settings, mirror_axes=axes)
+        if sided := sorted(set(given) - set(axes)):
+            warnings.warn(
+                f"augment.mirror_axes flips axis {', '.join(map(str, sided))} although names of labels speak of a side "
+                f"({', '.join(plan.structure_names)}): left becomes right; leave mirror_axes out to flip {list(axes)}",
+                stacklevel=3,
+            )
+        return self.augment_settings
 
     # --- resuming ----------------------------------------------------------------------------------
 

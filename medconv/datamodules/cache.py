@@ -137,7 +137,7 @@ class CaseCache:
             raise BadImageError("no label map; draw one, or leave the case out of the training set")
         prepare = Preprocessor(self.plan)
         volume = read_image(case.images, channels=self.plan.in_channels)
-        allowed = set(self.plan.label_names)
+        allowed = set(self.plan.label_names) | {self.plan.ignore_label or 0}
         labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=volume)
         image, record = prepare.apply(volume)
         label = prepare.apply_label(labels, record).numpy()
@@ -147,7 +147,7 @@ class CaseCache:
             "native_label": labels.data[0],
             "record": np.frombuffer(record_to_json(record).encode(), np.uint8),
         }
-        for value, voxels in find_locations(label, self.plan.num_classes).items():
+        for value, voxels in find_locations(label, self.plan.num_labels).items():
             arrays[f"locations_{value}"] = voxels
         with atomic_path(path) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)

@@ -38,7 +38,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
         return len(self.cases)
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
-        """``image (C, *P)`` float32, ``label (1, *P)``, ``key``."""
+        """``image (C, *P)`` float32, ``label (1, *P)``, ``key``, and ``case``: its position among the cases."""
         case, size = self.cache.open(self.cases[sample.case]), self.plan.patch_size
         start = self.draw_start(sample, case.image.shape[1:], case.locations)
         turned = self.draw_warps([sample.key]).strength
@@ -46,7 +46,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             image, label = sample_turned_patch(case.image, case.label, start, size, turned[0])
         else:
             image, label = (torch.from_numpy(cut(array, start, size)) for array in (case.image, case.label))
-        return {"image": image, "label": label, "key": sample.key}
+        return {"image": image, "label": label, "key": sample.key, "case": sample.case}
 
     def draw_start(self, sample: Sample, shape: Sequence[int], locations: Locations) -> list[int]:
         """First voxel of a sample's window in its case, which has this shape and these foreground voxels."""

@@ -14,20 +14,20 @@ from medconv.datamodules.absent_classes import warn_of_absent_classes
 from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
+from medconv.datamodules.redeclare import redeclare
 from medconv.datamodules.splits import Split, split_folds, split_fraction
+from medconv.datamodules.splits_file import read_split, read_splits, write_splits
 from medconv.datamodules.store import StoreName
 from medconv.errors import BadCasesError, ConfigError, DatasetError
 from medconv.io import Case, Dataset, discover
-from medconv.planning import Fingerprint, Proposal, kind_of_channel, read_headers
+from medconv.planning import Proposal, kind_of_channel
 from medconv.planning.sizes import MIN_BATCH
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
 _VAL_FRACTION = 0.2
 _LOG = logging.getLogger("medconv")
-
-_FAR = 3.0
-"""Resampling by more than this invents or discards most of a case; as often, its header is wrong."""
 
 
 class NiftiDataModule(SegmentationDataModule):
@@ -44,6 +44,7 @@ class NiftiDataModule(SegmentationDataModule):
         steps_per_epoch: Training batches an epoch, of all ranks together.
         val_fraction: Share of cases to validate on (by group); ``None`` is 0.2 without ``num_folds``.
         num_folds: Divide for a cross-validation instead.
+        splits: A split file of nnU-Net (``splits_final.json``) instead of a division made here.
         fold: The fold to validate on, from 0.
         seed: Of the split, the order of cases, the patches and their augmentation.
         foreground_oversampling: Share of patches centred on a structure.
@@ -56,6 +57,12 @@ class NiftiDataModule(SegmentationDataModule):
         plan: A file of ``medconv plan`` to take spacing, orientation, normalisation, patch and batch from; a patch or
             batch of your own wins over it. ``None``: planned now, from the headers.
         test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
+        regions: Labels of each region, such as ``{whole tumour: [1, 2, 3], core: [2, 3]}``, where the network is to
+            answer for regions that may overlap; ``None``: as the dataset declares.
+        regions_class_order: The label that each region writes into a mask, later ones over earlier ones; ``None``:
+            as the dataset declares, or for given regions the label that no later one has.
+        ignore_label: The value of voxels that nobody labelled: they carry no loss and are not measured; ``None``:
+            as the dataset declares.
         skip_bad_cases: Leave out cases that cannot be used, with a warning, instead of refusing the dataset.
 
     Raises:
@@ -73,6 +80,7 @@ class NiftiDataModule(SegmentationDataModule):
         steps_per_epoch: int = 250,
         val_fraction: float | None = None,
         num_folds: int | None = None,
+        splits: str | Path | None = None,
         fold: int = 0,
         seed: int = 0,
         foreground_oversampling: float = 0.33,
@@ -83,6 +91,9 @@ class NiftiDataModule(SegmentationDataModule):
         normalization: Literal["auto"] | list[str] = "auto",
         plan: str | Path | None = None,
         test_root: str | Path | None = None,
+        regions: dict[str, list[int]] | None = None,
+        regions_class_order: list[int] | None = None,
+        ignore_label: int | None = None,
         skip_bad_cases: bool = False,
     ) -> None:
         super().__init__(
@@ -96,17 +107,21 @@ class NiftiDataModule(SegmentationDataModule):
             num_workers=num_workers,
             store=store,
         )
-        if num_folds is not None and val_fraction is not None:
+        ways = {"val_fraction": val_fraction, "num_folds": num_folds, "splits": splits}
+        given = [f"{name}={value}" for name, value in ways.items() if value is not None]
+        if len(given) > 1:
             raise ConfigError(
-                f"val_fraction={val_fraction} has no effect with num_folds={num_folds}; give one of the two"
+                f"expected one way to divide the cases, got {' and '.join(given)}; give one of them"
             )
-        if num_folds is None and fold != 0:
-            raise ConfigError(f"fold={fold} has no effect without num_folds; give num_folds too")
+        if num_folds is None and splits is None and fold != 0:
+            raise ConfigError(f"fold={fold} has no effect without num_folds or splits; give one of them too")
+        self.splits = Path(splits) if splits else None
         self.root, self.test_root = Path(root), Path(test_root) if test_root else None
         self.settings = PlanSettings(spacing_mm, patch_size, batch_size, normalization)
         self.plan_file = Path(plan) if plan else None
         self.val_fraction, self.num_folds, self.fold = val_fraction, num_folds, fold
         self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.regions, self.regions_class_order, self.ignore_label = regions, regions_class_order, ignore_label
         self.skip_bad_cases = skip_bad_cases
         self.dataset: Dataset | None = None
         self._cache: CaseCache | None = None
@@ -122,7 +137,7 @@ class NiftiDataModule(SegmentationDataModule):
         """
         if self.dataset is not None:
             return
-        dataset = discover(self.root)
+        dataset = self._discover(self.root)
         while self.dataset is None:
             try:
                 self._take(self._propose(dataset))
@@ -131,7 +146,7 @@ class NiftiDataModule(SegmentationDataModule):
                 if not self.skip_bad_cases:
                     raise
                 dataset = replace(dataset, cases=tuple(self._without(dataset.cases, error.problems)))
-        self._warn_of_far_spacings()
+        warn_of_far_spacings(self._dataset, self.plan)
 
     @property
     def has_test_cases(self) -> bool:
@@ -153,7 +168,7 @@ class NiftiDataModule(SegmentationDataModule):
         """
         if self.test_root is None:
             return ()
-        test = discover(self.test_root)
+        test = self._discover(self.test_root)
         for name, here, there in (
             ("labels", dict(test.label_names), dict(self._dataset.label_names)),
             ("channels", test.channel_names, self._dataset.channel_names),
@@ -165,13 +180,41 @@ class NiftiDataModule(SegmentationDataModule):
                 )
         return test.cases
 
+    def require_split(self) -> None:
+        """See ``SegmentationDataModule``; raises as ``split``."""
+        self.split()
+
     def split(self) -> Split:
-        """Which cases train and which validate."""
-        groups = [case.group for case in self._dataset.cases]
+        """Which cases train and which validate.
+
+        Raises:
+            ConfigError: The split file or the fold does not exist or does not fit the dataset.
+        """
+        if self.splits is not None:
+            return read_split(self.splits, self.fold, [case.case_id for case in self._dataset.cases])
         if self.num_folds is not None:
+            groups = [case.group for case in self._dataset.cases]
             return split_folds(groups, self.num_folds, self.fold, self.seed)
+        return self.folds()[0]
+
+    def folds(self) -> list[Split]:
+        """The splits of all folds; a single one where no folds are asked for.
+
+        Raises:
+            ConfigError: As ``split``.
+        """
+        cases, groups = self._dataset.cases, [case.group for case in self._dataset.cases]
+        if self.splits is not None:
+            ids = [case.case_id for case in cases]
+            return [read_split(self.splits, fold, ids) for fold in range(len(read_splits(self.splits)))]
+        if self.num_folds is not None:
+            return [split_folds(groups, self.num_folds, fold, self.seed) for fold in range(self.num_folds)]
         fraction = _VAL_FRACTION if self.val_fraction is None else self.val_fraction
-        return split_fraction(groups, fraction, self.seed)
+        return [split_fraction(groups, fraction, self.seed)]
+
+    def save_splits(self, path: Path) -> None:
+        """Write all folds in nnU-Net's format."""
+        write_splits(path, self.folds(), [case.case_id for case in self._dataset.cases])
 
     # --- what Lightning calls ----------------------------------------------------------------------
 
@@ -187,7 +230,6 @@ class NiftiDataModule(SegmentationDataModule):
         Raises:
             DatasetError: Cases that cannot be used; all of them are listed.
         """
-        del stage
         self.prepare_plan()
         cache = self._open_cache()
         test_cases = self._usable(cache, self.find_test_cases())
@@ -196,7 +238,8 @@ class NiftiDataModule(SegmentationDataModule):
         validation = [self._dataset.cases[i] for i in split.validation]
         training = [self._dataset.cases[i] for i in split.train]
         self.training_set = PatchDataset(cache, training, self.plan, self.augment_settings)
-        warn_of_absent_classes(cache, training, self.plan.label_names, self.root)
+        if self.rank == 0 and stage == "fit":
+            warn_of_absent_classes(self.training_set)
         self.validation_set = CaseDataset(cache, validation)
         self.test_set = CaseDataset(cache, test_cases) if self.has_test_cases else self.validation_set
 
@@ -206,6 +249,9 @@ class NiftiDataModule(SegmentationDataModule):
     def _dataset(self) -> Dataset:
         assert self.dataset is not None, "prepare_plan comes first"
         return self.dataset
+
+    def _discover(self, root: Path) -> Dataset:
+        return redeclare(discover(root), self.regions, self.regions_class_order, self.ignore_label)
 
     def _open_cache(self) -> CaseCache:
         if self._cache is None:
@@ -228,23 +274,6 @@ class NiftiDataModule(SegmentationDataModule):
         if self.settings.batch_size == "auto":
             self.batch_size = proposal.training.batch_size
             _LOG.info("batches of %d patches of %s voxels", self.batch_size, list(self.plan.patch_size))
-
-    def _warn_of_far_spacings(self) -> None:
-        plan = self.plan
-        spacings = Fingerprint.of_headers(read_headers(self._dataset), plan.orientation).spacings_mm
-        far = [
-            f"  - case {case.case_id}: {[round(mm, 3) for mm in spacing]}"
-            for case, spacing in zip(self._dataset.cases, spacings, strict=True)
-            # a plan of slices has no third axis
-            if any(max(a / b, b / a) > _FAR for a, b in zip(spacing, plan.spacing_mm, strict=False))
-        ]
-        if far:
-            warnings.warn(
-                f"{self.root}: the voxels of {len(far)} case(s) are more than {_FAR:g} times larger or "
-                f"smaller along an axis than the {list(plan.spacing_mm)} mm of the plan; check their headers, "
-                "or set spacing_mm:\n" + "\n".join(far),
-                stacklevel=3,
-            )
 
     def _without(self, cases: Sequence[Case], problems: Mapping[str, str]) -> list[Case]:
         """The cases that are left: an error where bad ones are not to be skipped, or are all there is."""

@@ -68,13 +68,14 @@ class StoreLoader:
         return len(self.sampler) // self.batch_size
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """``image (B, C, *P)`` float32, augmented, ``label (B, 1, *P)`` and ``key (B,)``, the latter on the host."""
+        """``image (B, C, *P)`` float32, augmented, ``label (B, 1, *P)``; ``key (B,)`` and ``case (B,)`` on the host."""
         remaining = iter(self.sampler)
         while samples := tuple(islice(remaining, self.batch_size * self.batches_at_once)):
             image, label, keys = self._draw(samples)
-            parts = (x.split(self.batch_size) for x in (image, label, keys))
-            for some_images, some_labels, some_keys in zip(*parts, strict=True):
-                yield {"image": some_images, "label": some_labels, "key": some_keys}
+            cases = torch.tensor([sample.case for sample in samples])
+            parts = (x.split(self.batch_size) for x in (image, label, keys, cases))
+            for batch in zip(*parts, strict=True):
+                yield dict(zip(("image", "label", "key", "case"), batch, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: see ``SegmentationDataModule.state_dict``."""

@@ -19,6 +19,10 @@ class LogMeanProbability:
 
     Kept as a logarithm, one network more changes nothing in how scores are interpolated: a shift that all
     classes of a voxel share never moves an argmax, so a network beside its own copy decides as it does alone.
+    Regions, which may overlap, keep the logit of their mean sigmoid probability.
+
+    Args:
+        exclusive: Whether the scores are of classes that exclude each other, not of regions.
 
     Shape:
         - Input of ``add`` ``(B, K, *S)``, logits.
@@ -32,8 +36,10 @@ class LogMeanProbability:
         tensor([[0.7500, 0.2500]])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, exclusive: bool = True) -> None:
+        self._exclusive = exclusive
         self._scores: Tensor | None = None
+        self._against: Tensor | None = None
         self._count = 0
 
     def add(self, logits: Tensor) -> None:
@@ -43,8 +49,11 @@ class LogMeanProbability:
             self._scores = logits
             return
         if self._count == 2:
-            self._scores = torch.log_softmax(self._scores, dim=1)
-        self._scores = torch.logaddexp(self._scores, torch.log_softmax(logits, dim=1))
+            self._scores, self._against = self._logarithms(self._scores)
+        more, against = self._logarithms(logits)
+        self._scores = torch.logaddexp(self._scores, more)
+        if self._against is not None and against is not None:
+            self._against = torch.logaddexp(self._against, against)
 
     def result(self) -> Tensor:
         """The scores so far.
@@ -54,7 +63,14 @@ class LogMeanProbability:
         """
         if self._scores is None:
             raise ConfigError("expected the scores of at least one network, got none")
-        return self._scores if self._count == 1 else self._scores - log(self._count)
+        if self._count == 1:
+            return self._scores
+        return self._scores - (log(self._count) if self._against is None else self._against)
+
+    def _logarithms(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self._exclusive:
+            return torch.log_softmax(logits, dim=1), None
+        return torch.nn.functional.logsigmoid(logits), torch.nn.functional.logsigmoid(-logits)
 
 
 def agreed_plan(plans: Sequence[Plan]) -> Plan:
@@ -67,10 +83,11 @@ def agreed_plan(plans: Sequence[Plan]) -> Plan:
         raise ConfigError("expected at least one checkpoint, got none")
     first = plans[0].to_dict()
     for number, plan in enumerate(plans[1:], start=2):
-        for key, value in plan.to_dict().items():
-            if key != "patch_size" and value != first[key]:
+        other = plan.to_dict()
+        for key in first | other:
+            if key != "patch_size" and other.get(key) != first.get(key):
                 raise ConfigError(
-                    f"checkpoints 1 and {number} differ in {key}: {first[key]} and {value}; an ensemble "
+                    f"checkpoints 1 and {number} differ in {key}: {first.get(key)} and {other.get(key)}; an ensemble "
                     "needs networks trained on one plan, so predict with each alone"
                 )
     return plans[0]

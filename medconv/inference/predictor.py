@@ -92,7 +92,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.overlap, self.tile_batch = overlap, tile_batch
-        names = self.plan.label_names.values()
+        names = self.plan.structure_names
         self.mirrored_axes = (
             mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
         )
@@ -221,8 +221,8 @@ class Predictor:
 
     @torch.inference_mode()
     def _scores(self, image: Tensor, tile_batch: int) -> Tensor:
-        """Scores ``(1, K, *S)`` whose argmax is the decision: logits, or the log of the mean probability."""
-        mean = LogMeanProbability()
+        """Scores ``(1, K, *S)`` for ``decide``: logits, or those of the mean probability."""
+        mean = LogMeanProbability(exclusive=not self.plan.regions)
         for network, patch_size in self._members:
             mean.add(
                 sliding_window(

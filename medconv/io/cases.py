@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medconv.errors import DatasetError
+from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.dicom import is_series_folder
 from medconv.io.readers import suffix_of, supported_suffixes
 
@@ -40,12 +41,31 @@ class Dataset:
         cases: Sorted by ``case_id``.
         channel_names: In the order of the channels.
         label_names: Label value to name, 0 to K - 1, 0 being background; empty where nothing is declared.
+        regions: See ``DeclaredLabels``.
+        regions_class_order: See ``DeclaredLabels``.
+        ignore_label: See ``DeclaredLabels``.
     """
 
     root: Path
     cases: tuple[Case, ...]
     channel_names: tuple[str, ...]
     label_names: Mapping[int, str]
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    regions_class_order: tuple[int, ...] = ()
+    ignore_label: int | None = None
+
+    @classmethod
+    def declaring(
+        cls, root: Path, cases: tuple[Case, ...], channel_names: tuple[str, ...], labels: DeclaredLabels
+    ) -> Dataset:
+        """A dataset with what a description says about its labels."""
+        rules = (labels.regions, labels.regions_class_order, labels.ignore_label)
+        return cls(root, cases, channel_names, labels.names, *rules)
+
+    @property
+    def labels(self) -> DeclaredLabels:
+        """What is declared about the labels."""
+        return DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
 
 
 def check_cases(

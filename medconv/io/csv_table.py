@@ -8,7 +8,8 @@ from pathlib import Path
 
 from medconv.errors import DatasetError
 from medconv.io.cases import Case, Dataset, check_cases, raise_problems
-from medconv.io.description import channel_names_in, label_names_in, read_description
+from medconv.io.declared_labels import DeclaredLabels
+from medconv.io.description import channel_names_in, declared_labels_in, read_description
 from medconv.io.readers import stem_of
 
 
@@ -37,7 +38,7 @@ def read_csv(path: Path, tolerated: list[str] | None = None) -> Dataset:
     cases = [_case(path.parent, row, line, image_columns, problems) for line, row in enumerate(rows, start=2)]
     channels, labels = _names(path, image_columns, problems)
     found = check_cases(path, [c for c in cases if c], problems, tolerant=tolerated is not None)
-    return Dataset(path.parent, found, channels, labels)
+    return Dataset.declaring(path.parent, found, channels, labels)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -88,9 +89,9 @@ def _case(
 
 def _names(
     path: Path, image_columns: list[str], problems: list[str]
-) -> tuple[tuple[str, ...], dict[int, str]]:
+) -> tuple[tuple[str, ...], DeclaredLabels]:
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
-        return tuple(image_columns), {}
+        return tuple(image_columns), DeclaredLabels()
     description = read_description(sidecar)
-    return channel_names_in(description, problems), label_names_in(description, problems)
+    return channel_names_in(description, problems), declared_labels_in(description, problems)

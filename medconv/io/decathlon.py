@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv.io.cases import Case, Dataset, check_cases, resolve_inside
-from medconv.io.description import channel_names_in, label_names_in
+from medconv.io.description import channel_names_in, declared_labels_in
 from medconv.io.readers import stem_of
 
 
@@ -23,14 +23,14 @@ def read_decathlon(root: Path, description: dict[str, Any], tolerated: list[str]
     """
     problems = [] if tolerated is None else tolerated
     channels = channel_names_in(description, problems)
-    labels = label_names_in(description, problems)
+    labels = declared_labels_in(description, problems)
     entries = description["training"]
     if not isinstance(entries, list):
         problems.append(f"dataset.json: expected a list of pairs in 'training', got {type(entries).__name__}")
         entries = []
     cases = [case for number, entry in enumerate(entries) if (case := _case(root, entry, number, problems))]
     found = check_cases(root, cases, problems, tolerant=tolerated is not None)
-    return Dataset(root, found, channels, labels)
+    return Dataset.declaring(root, found, channels, labels)
 
 
 def _case(root: Path, entry: object, number: int, problems: list[str]) -> Case | None:

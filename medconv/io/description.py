@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medconv.errors import DatasetError
+from medconv.errors import ConfigError, DatasetError
+from medconv.io.declared_labels import IGNORE, DeclaredLabels, derive_class_order
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -42,28 +43,63 @@ def channel_names_in(description: Mapping[str, Any], problems: list[str]) -> tup
 
 def label_names_in(description: Mapping[str, Any], problems: list[str]) -> dict[int, str]:
     """Label value to name, from ``{"0": "background"}`` (Decathlon) or ``{"background": 0}`` (nnU-Net)."""
+    return dict(declared_labels_in(description, problems).names)
+
+
+def declared_labels_in(description: Mapping[str, Any], problems: list[str]) -> DeclaredLabels:
+    """Labels, regions and the ignore label; in nnU-Net's spelling a list of labels is a region."""
     entries = description.get("labels")
     if not isinstance(entries, dict) or not entries:
         problems.append(
             f"dataset.json: expected 'labels' like {{'background': 0, 'tumour': 1}}, got {entries!r}"
         )
-        return {}
-    if "ignore" in entries or any(isinstance(value, list) for value in entries.values()):
-        problems.append(
-            "dataset.json: regions and the 'ignore' label of nnU-Net are not supported; declare plain labels"
-        )
-        return {}
+        return DeclaredLabels()
+    entries = dict(entries)
+    ignore = entries.pop(IGNORE) if isinstance(entries.get(IGNORE), int) else None
+    try:
+        if any(isinstance(value, list) for value in entries.values()):
+            return _with_regions(entries, description.get("regions_class_order"), ignore, problems)
+        return DeclaredLabels(_plain_names(entries, problems), ignore_label=ignore)
+    except ConfigError as error:
+        problems.append(f"dataset.json: {error}")
+        return DeclaredLabels()
+
+
+def _plain_names(entries: Mapping[str, Any], problems: list[str]) -> dict[int, str]:
     if not all(isinstance(value, int | str) for value in entries.values()):
-        problems.append(f"dataset.json: expected whole numbers in 'labels', got {entries}")
+        problems.append(f"dataset.json: expected whole numbers in 'labels', got {dict(entries)}")
         return {}
     by_value = all(isinstance(name, str) and not name.strip().isdigit() for name in entries.values())
     pairs = entries if by_value else {value: name for name, value in entries.items()}
     if len(pairs) < len(entries):
-        problems.append(f"dataset.json: two labels share a value: {entries}")
+        problems.append(f"dataset.json: two labels share a value: {dict(entries)}")
     names = _by_number(pairs, "labels", problems)
     if names and names.get(0, "").lower() != "background":
         problems.append(f"dataset.json: expected label 0 to be called 'background', got {names.get(0)!r}")
     return names
+
+
+def _with_regions(
+    entries: Mapping[str, Any], order: Any, ignore: int | None, problems: list[str]
+) -> DeclaredLabels:
+    regions = {
+        name: tuple(members if isinstance(members, list) else [members])
+        for name, members in entries.items()
+        if members not in (0, [0])
+    }
+    labels = sorted({label for members in regions.values() for label in members}, key=str)
+    if not all(type(label) is int for label in labels):
+        problems.append(f"dataset.json: expected whole numbers in 'labels', got {dict(entries)}")
+        return DeclaredLabels()
+    # regions have the names; a label may belong to several
+    pairs = {0: "background", **{label: f"label_{label}" for label in labels}}
+    names = _by_number(pairs, "labels", problems)
+    if order is None:
+        order = derive_class_order(regions)
+    if not isinstance(order, list | tuple):
+        problems.append(f"dataset.json: expected a list of labels in 'regions_class_order', got {order!r}")
+        return DeclaredLabels()
+    return DeclaredLabels(names, regions, tuple(order), ignore)
 
 
 def _by_number(pairs: Mapping[Any, Any], key: str, problems: list[str]) -> dict[int, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv.io.cases import Case, Dataset, check_cases, is_hidden, resolve_inside
-from medconv.io.description import channel_names_in, label_names_in
+from medconv.io.description import channel_names_in, declared_labels_in
 from medconv.io.readers import supported_suffixes
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -26,7 +26,7 @@ def read_nnunet_raw(root: Path, description: dict[str, Any], tolerated: list[str
     """
     problems = [] if tolerated is None else tolerated
     channels = channel_names_in(description, problems)
-    labels = label_names_in(description, problems)
+    labels = declared_labels_in(description, problems)
     suffix = description.get("file_ending", ".nii.gz")
     if suffix not in supported_suffixes():
         problems.append(
@@ -53,7 +53,7 @@ def read_nnunet_raw(root: Path, description: dict[str, Any], tolerated: list[str
     if tolerated is not None:
         cases = [case for case in cases if len(case.images) == len(channels)]
     found = check_cases(root, cases, problems, tolerant=tolerated is not None)
-    return Dataset(root, found, channels, labels)
+    return Dataset.declaring(root, found, channels, labels)
 
 
 def _images(root: Path, suffix: str, problems: list[str]) -> dict[str, dict[int, Path]]:

@@ -8,9 +8,26 @@ depend on the order of atomic additions.
 from __future__ import annotations
 
 from medconv.losses.base import Loss
-from medconv.losses.compound import DiceCrossEntropyLoss
+from medconv.losses.boundary import BoundaryLoss
+from medconv.losses.centerline import CenterlineDiceLoss
+from medconv.losses.compound import CompoundLoss, DiceCrossEntropyLoss
 from medconv.losses.cross_entropy import CrossEntropyLoss
 from medconv.losses.deep_supervision import DeepSupervisionLoss
 from medconv.losses.dice import DiceLoss
+from medconv.losses.focal import FocalLoss
+from medconv.losses.scores import Scores
+from medconv.losses.tversky import TverskyLoss
 
-__all__ = ["CrossEntropyLoss", "DeepSupervisionLoss", "DiceCrossEntropyLoss", "DiceLoss", "Loss"]
+__all__ = [
+    "BoundaryLoss",
+    "CenterlineDiceLoss",
+    "CompoundLoss",
+    "CrossEntropyLoss",
+    "DeepSupervisionLoss",
+    "DiceCrossEntropyLoss",
+    "DiceLoss",
+    "FocalLoss",
+    "Loss",
+    "Scores",
+    "TverskyLoss",
+]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from medconv.errors import ShapeError
-from medconv.losses.functional import pick_class
+from medconv.losses.scores import ClassScores, RegionScores, Scores, inside_regions
 
 
 class Loss(nn.Module, ABC):
-    r"""Base of the losses: checks the shapes and takes the log-softmax in float32, once for all parts.
+    r"""Base of the losses: checks the shapes and takes log-probabilities in float32, once for all parts.
 
-    .. math:: \ell_k(p) = z_k(p) - \log \sum_j e^{z_j(p)}
+    .. math:: \ell_k(p) = z_k(p) - \log \sum_j e^{z_j(p)} \qquad \text{regions: } \ell_r(p) = \log \sigma(z_r(p))
+
+    Classes exclude each other and class 0 is background; regions are sets of labels, may overlap and have no
+    background, and each is a yes or no of its own.
 
     Shape:
-        - ``logits`` ``(B, K, *S)``, any floating type, ``K >= 2`` (background is class 0).
-        - ``target`` ``(B, 1, *S)``, any integer type, values ``0 … K - 1``.
+        - ``logits`` ``(B, K, *S)``, any floating type, ``K >= 2`` (``K >= 1`` regions).
+        - ``target`` ``(B, 1, *S)``, any integer type, values ``0 … K - 1`` (any labels with regions).
+        - ``valid`` ``(B, 1, *S)`` bool: where the truth is known; ``None``: everywhere.
+        - ``regions``: the labels of each region; ``None``: classes.
+        - ``spacing_mm``: voxel edge lengths, for losses that measure distances.
         - Output: a scalar, float32 (float64 for float64 logits).
 
     Raises:
@@ -26,38 +33,52 @@ class Loss(nn.Module, ABC):
             synchronisation) a label is not below ``K``.
     """
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        valid: Tensor | None = None,
+        regions: Sequence[Sequence[int]] | None = None,
+        spacing_mm: Sequence[float] | None = None,
+    ) -> Tensor:
         """The loss of these logits, as a scalar."""
-        _check(logits, target)
+        _check(logits, target, regions)
         # half precision overflows in the sums over voxels, so it ends here, inside autocast too
-        log_probs = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
-        labels = target.long()
-        return self.of_log_probs(log_probs, pick_class(log_probs, labels), labels)
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            if regions is None:
+                return self.of_scores(ClassScores(logits, target.long(), valid, spacing_mm))
+            return self.of_scores(RegionScores(logits, inside_regions(target, regions), valid, spacing_mm))
 
     @abstractmethod
-    def of_log_probs(self, log_probs: Tensor, true_log_probs: Tensor, target: Tensor) -> Tensor:
+    def of_scores(self, scores: Scores) -> Tensor:
         """The loss of log-probabilities; override this one.
 
         Args:
-            log_probs: ``(B, K, *S)``, float32 or float64.
-            true_log_probs: ``(B, 1, *S)``, those of each voxel's own class.
-            target: ``(B, 1, *S)``, int64.
+            scores: Log-probabilities ``(B, K, *S)`` beside the truth, of classes or of regions.
         """
 
 
-def _check(logits: Tensor, target: Tensor) -> None:
+def _check(logits: Tensor, target: Tensor, regions: Sequence[Sequence[int]] | None) -> None:
     if logits.dim() < 3 or target.shape != (logits.shape[0], 1, *logits.shape[2:]):
         raise ShapeError(
             "expected logits (B, K, *S) and target (B, 1, *S), "
             f"got {tuple(logits.shape)} and {tuple(target.shape)}"
         )
+    if target.is_floating_point():
+        raise ShapeError(f"expected integer labels, got {target.dtype}; convert the target with .long()")
+    if regions is not None:
+        if len(regions) != logits.shape[1]:
+            raise ShapeError(
+                f"expected one channel of logits for each of {len(regions)} regions, got {logits.shape[1]}"
+            )
+        return
     if logits.shape[1] < 2:
         raise ShapeError(
             "expected at least 2 classes (background is class 0), got 1 channel of logits; "
             "a binary task has num_classes=2"
         )
-    if target.is_floating_point():
-        raise ShapeError(f"expected integer labels, got {target.dtype}; convert the target with .long()")
     if target.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (int(v) for v in target.aminmax())
         if low < 0 or high >= logits.shape[1]:

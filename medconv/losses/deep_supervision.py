@@ -29,6 +29,9 @@ class DeepSupervisionLoss(nn.Module):
         drop_lowest: Give the lowest resolution weight 0. nnU-Net's networks have a head at every decoder
             stage and its rule drops the lowest; use ``True`` with such a network, ``False`` where that head
             is not built.
+        regions: The labels of each region, where the network answers for regions; ``None``: for classes.
+        ignore_label: The label of voxels whose truth is not known; ``None``: all are known.
+        spacing_mm: Voxel edge lengths at full resolution, for losses that measure distances.
 
     Shape:
         - ``outputs``: ``(B, K, *S)``, or a list of ``(B, K, *S_i)`` with ``S_0 = S``.
@@ -45,10 +48,19 @@ class DeepSupervisionLoss(nn.Module):
         (True, (0.5714285714285714, 0.2857142857142857, 0.14285714285714285))
     """
 
-    def __init__(self, loss: Loss, *, drop_lowest: bool = False) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        drop_lowest: bool = False,
+        regions: Sequence[Sequence[int]] | None = None,
+        ignore_label: int | None = None,
+        spacing_mm: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.loss = loss
         self.drop_lowest = drop_lowest
+        self.regions, self.ignore_label, self.spacing_mm = regions, ignore_label, spacing_mm
 
     def weights(self, num_outputs: int) -> tuple[float, ...]:
         """The weights of so many outputs; they sum to 1. An only output is never dropped."""
@@ -68,12 +80,23 @@ class DeepSupervisionLoss(nn.Module):
                 f"{tuple(target.shape[2:])}; got {sizes or 'an empty list'}"
             )
         terms = [
-            weight * self.loss(output, coarser_labels(target, output.shape[2:], output.shape[1]))
-            if weight
-            else _keep_in_graph(output)
+            weight * self._compare(output, target) if weight else _keep_in_graph(output)
             for weight, output in zip(self.weights(len(outputs)), outputs, strict=True)
         ]
         return torch.stack(terms).sum()
+
+    def _compare(self, output: Tensor, target: Tensor) -> Tensor:
+        labels = [output.shape[1] - 1, self.ignore_label or 0, *(k for r in self.regions or () for k in r)]
+        seen = coarser_labels(target, output.shape[2:], max(labels) + 1)
+        valid = None
+        if self.ignore_label is not None:
+            valid = seen != self.ignore_label
+            seen = torch.where(valid, seen, 0)
+        spacing_mm = self.spacing_mm
+        if spacing_mm is not None:
+            sizes = zip(spacing_mm, target.shape[2:], output.shape[2:], strict=True)
+            spacing_mm = [mm * fine / coarse for mm, fine, coarse in sizes]
+        return self.loss(output, seen, valid=valid, regions=self.regions, spacing_mm=spacing_mm)
 
     def extra_repr(self) -> str:
         """Settings, as PyTorch prints them."""

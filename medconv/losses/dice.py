@@ -5,12 +5,11 @@ Source: Milletari et al., "V-Net", 3DV 2016; in the form of Isensee et al., "nnU
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from medconv.errors import ConfigError
 from medconv.losses.base import Loss
-from medconv.losses.functional import sum_by_class
+from medconv.losses.scores import Scores
 
 
 class DiceLoss(Loss):
@@ -18,7 +17,8 @@ class DiceLoss(Loss):
 
     .. math:: L = 1 - \frac1{|C|} \sum_{k \in C} \frac{2 \sum_p y_k q_k + s}{\sum_p y_k + \sum_p q_k + s}
 
-    with probabilities :math:`q`, truth :math:`y` and smoothing :math:`s`. Use it for small structures, where
+    with probabilities :math:`q`, truth :math:`y` and smoothing :math:`s`; ``squared`` takes :math:`q^2` below the
+    fraction line (V-Net's form), which punishes unsure voxels less. Use it for small structures, where
     cross-entropy is satisfied with background; alone it is noisy at the start, so prefer
     ``DiceCrossEntropyLoss``.
 
@@ -30,6 +30,7 @@ class DiceLoss(Loss):
         batch: Sum over the batch before dividing (one Dice per class) instead of a Dice per sample and class.
             In distributed training "batch" means that of one process.
         include_background: Whether class 0 is averaged with the others.
+        squared: Sum the squares of the probabilities in the denominator.
         smooth: Added to numerator and denominator, in voxels.
 
     Shape:
@@ -42,6 +43,7 @@ class DiceLoss(Loss):
         One exponential and one sum over the probabilities and ``K`` masked sums over the voxels.
 
     Example:
+        >>> import torch
         >>> target = torch.tensor([[[[0, 1], [1, 0]]]])
         >>> logits = 50.0 * torch.nn.functional.one_hot(target[:, 0]).movedim(-1, 1)
         >>> round(DiceLoss()(logits, target).item(), 6), round(DiceLoss()(-logits, target).item(), 4)
@@ -49,26 +51,34 @@ class DiceLoss(Loss):
     """
 
     def __init__(
-        self, *, batch: bool = False, include_background: bool = False, smooth: float = 1e-5
+        self,
+        *,
+        batch: bool = False,
+        include_background: bool = False,
+        squared: bool = False,
+        smooth: float = 1e-5,
     ) -> None:
         super().__init__()
         if smooth <= 0:
             raise ConfigError(f"expected a positive smooth (in voxels), got {smooth}")
         self.batch = batch
         self.include_background = include_background
+        self.squared = squared
         self.smooth = smooth
 
-    def of_log_probs(self, log_probs: Tensor, true_log_probs: Tensor, target: Tensor) -> Tensor:
-        """See ``Loss.of_log_probs``."""
-        num_classes = log_probs.shape[1]
-        overlap = sum_by_class(true_log_probs.exp(), target, num_classes)
-        truth = sum_by_class(torch.ones_like(true_log_probs), target, num_classes)
-        predicted = log_probs.exp().flatten(2).sum(2)
+    def of_scores(self, scores: Scores) -> Tensor:
+        """See ``Loss.of_scores``."""
+        overlap, truth = scores.overlap(), scores.truth_size()
+        probs = scores.probs()
+        predicted = (probs.square() if self.squared else probs).flatten(2).sum(2)
         if self.batch:
             overlap, truth, predicted = overlap.sum(0), truth.sum(0), predicted.sum(0)
         score = (2 * overlap + self.smooth) / (truth + predicted + self.smooth)
-        return 1 - (score if self.include_background else score[..., 1:]).mean()
+        return 1 - scores.counted(score, include_background=self.include_background).mean()
 
     def extra_repr(self) -> str:
         """Settings, as PyTorch prints them."""
-        return f"batch={self.batch}, include_background={self.include_background}, smooth={self.smooth}"
+        return (
+            f"batch={self.batch}, include_background={self.include_background}, squared={self.squared}, "
+            f"smooth={self.smooth}"
+        )

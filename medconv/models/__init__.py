@@ -12,6 +12,7 @@ from medconv.models.describe import Description, Row, describe
 from medconv.models.fold import fold
 from medconv.models.remove_channels import remove_channels
 from medconv.models.shadow import activation_bytes
+from medconv.models.take_over import TakenOver, take_over
 from medconv.models.topology import Topology, plan_topology
 from medconv.models.unet import UNet
 
@@ -21,6 +22,7 @@ __all__ = [
     "MonaiSegResNet",
     "Row",
     "SegmentationModel",
+    "TakenOver",
     "Topology",
     "UNet",
     "activation_bytes",
@@ -32,4 +34,5 @@ __all__ = [
     "remove_channels",
     "resolve_network",
     "restrict_class_paths",
+    "take_over",
 ]

@@ -10,6 +10,7 @@ from importlib import import_module
 from medconv.attention import Attention
 from medconv.blocks import Block
 from medconv.catalogue import catalogue, did_you_mean
+from medconv.losses import Loss
 from medconv.models.base import SegmentationModel
 from medconv.ops import ConvOp
 
@@ -23,6 +24,7 @@ _WRAPPING = re.compile(
 )
 _NOISE = re.compile(
     r"^(Does not validate|Subtypes:|Errors:|Given value"
+    r"|Expected a path but .* either not accessible or invalid"
     r"|Expected a (<class '(list|NoneType)'>|typing\.Literal\[[^.]*\])$)"
 )
 
@@ -53,7 +55,7 @@ def _hint(line: str, accepted: list[str]) -> str:
     if match := _NO_OPTION.search(line):
         return did_you_mean((match[1] or match[2]).split(".")[0], accepted)
     if match := _NO_CLASS.search(line):
-        bases = (SegmentationModel, ConvOp, Block, Attention)
+        bases = (SegmentationModel, ConvOp, Block, Attention, Loss)
         return did_you_mean(match[1], [name for base in bases for name in catalogue(base)])  # type: ignore[type-abstract]
     if match := _NO_WORD.search(line):
         return did_you_mean(match[2], re.findall(r"'(\w+)'", match[1]))

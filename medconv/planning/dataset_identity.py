@@ -39,7 +39,8 @@ class DatasetIdentity:
     @classmethod
     def of(cls, dataset: Dataset, headers: Sequence[Header]) -> DatasetIdentity:
         """The identity of a dataset whose headers were read."""
-        facts = {
+        declared = dataset.labels
+        facts: dict[str, Any] = {
             "channels": list(dataset.channel_names),
             "labels": sorted(dataset.label_names.items()),
             "cases": [
@@ -51,6 +52,9 @@ class DatasetIdentity:
                 for case, header in zip(dataset.cases, headers, strict=True)
             ],
         }
+        if declared.regions or declared.ignore_label is not None:
+            members = [[name, list(values)] for name, values in declared.regions.items()]
+            facts["regions"] = [members, list(declared.regions_class_order), declared.ignore_label]
         text = json.dumps(facts, separators=(",", ":"))
         name = dataset.root.resolve().name or "dataset"
         return cls(name, len(dataset.cases), hashlib.sha256(text.encode()).hexdigest()[:_DIGEST])

@@ -127,14 +127,14 @@ def _intensity_problems(
 
 
 def _label_problems(case: Case, counts: dict[int, int], dataset: Dataset) -> Iterator[Problem]:
-    unknown = [value for value in counts if value not in dataset.label_names]
+    declared = sorted(dataset.labels.values)
+    unknown = [value for value in counts if value not in declared]
     if dataset.label_names and unknown:
         listed = ", ".join(f"{value} ({counts[value]:,} voxels)" for value in unknown[:_SHOWN])
         more = f" and {len(unknown) - _SHOWN} more values" if len(unknown) > _SHOWN else ""
-        declared = sorted(dataset.label_names)
         text = f"expected only the labels {declared}, got also {listed}{more}; declare or correct them"
         yield Problem("error", "labels", case.case_id, text)
-    if counts and not set(counts) - {0}:
+    if counts and not set(counts) - {0, dataset.ignore_label}:
         text = "the label map holds background only; is that so, or was it never drawn?"
         yield Problem("warning", "empty", case.case_id, text)
 

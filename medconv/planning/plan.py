@@ -12,6 +12,7 @@ import yaml
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError, MedconvError
 from medconv.io.atomic import write_text
+from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.geometry import NATIVE, check_orientation
 from medconv.ndim import check_spatial_dims
 from medconv.planning.bounds import (
@@ -33,6 +34,10 @@ NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
 """How a channel's intensities are scaled; see ``medconv.transforms.normalize``."""
 
 
+_LISTS = ("channel_names", "spacing_mm", "patch_size", "normalization", "intensity", "regions_class_order")
+_OPTIONAL = ("regions", "regions_class_order", "ignore_label")
+
+
 @dataclass(frozen=True)
 class Plan:
     """How volumes are prepared, and what the classes are.
@@ -47,6 +52,9 @@ class Plan:
         orientation: Directions of the axes the network works in, such as ``"RAS"``; ``"native"`` leaves axes
             as they are stored, the only choice in 2-D.
         intensity: One entry a channel; what ``"ct"`` needs, ``None`` for all others.
+        regions: See ``medconv.io.DeclaredLabels``: the network has one output a region, if there are any.
+        regions_class_order: See ``medconv.io.DeclaredLabels``.
+        ignore_label: See ``medconv.io.DeclaredLabels``; in prepared label maps it is ``unknown_label``.
 
     Raises:
         ConfigError: A value outside its bounds; the text names the field.
@@ -66,21 +74,41 @@ class Plan:
     normalization: tuple[str, ...]
     orientation: str = "RAS"
     intensity: tuple[Intensity | None, ...] = ()
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    regions_class_order: tuple[int, ...] = ()
+    ignore_label: int | None = None
 
     def __post_init__(self) -> None:
         check_spatial_dims(check_integer("spatial_dims", self.spatial_dims, 2, 3))
-        for name in ("channel_names", "spacing_mm", "patch_size", "normalization", "intensity"):
+        for name in _LISTS:
             object.__setattr__(self, name, _to_tuple(name, getattr(self, name)))
         if not self.intensity:
             object.__setattr__(self, "intensity", (None,) * len(self.channel_names))
         object.__setattr__(self, "label_names", _label_names(self.label_names))
+        object.__setattr__(self, "regions", _regions(self.regions))
+        DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
         self._check_channels()
         self._check_grid()
 
     @property
     def num_classes(self) -> int:
-        """``K``, background included."""
+        """``K``, outputs of the network: the labels with the background, or the regions."""
+        return len(self.regions) or self.num_labels
+
+    @property
+    def num_labels(self) -> int:
+        """Values in label maps, background included."""
         return len(self.label_names)
+
+    @property
+    def unknown_label(self) -> int | None:
+        """What the ignore label is in prepared label maps: the value after the last label."""
+        return None if self.ignore_label is None else self.num_labels
+
+    @property
+    def structure_names(self) -> tuple[str, ...]:
+        """Names of labels and regions."""
+        return (*self.label_names.values(), *self.regions)
 
     @property
     def in_channels(self) -> int:
@@ -92,6 +120,11 @@ class Plan:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["intensity"] = [entry.to_dict() if entry else None for entry in self.intensity]
         values["label_names"] = dict(self.label_names)
+        values["regions"] = {name: list(members) for name, members in self.regions.items()}
+        # what a plan does not use it does not mention: older ones read on, and prepared cases stay valid
+        for name in _OPTIONAL:
+            if values[name] in ((), {}, None):
+                del values[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -109,7 +142,7 @@ class Plan:
                 raise ConfigError(
                     f"plan: unknown key {key!r}{did_you_mean(str(key), names)}. All: {', '.join(names)}"
                 )
-        missing = [name for name in names if name not in values and name not in ("orientation", "intensity")]
+        missing = [name for name in names if name not in (*values, "orientation", "intensity", *_OPTIONAL)]
         if missing:
             raise ConfigError(f"plan: expected all of {', '.join(names)}; missing: {', '.join(missing)}")
         given = dict(values)
@@ -215,3 +248,14 @@ def _label_names(names: Any) -> dict[int, str]:
             f"label_names: expected the values 0 to {len(names) - 1}, got {sorted(names)}; renumber labels"
         )
     return {int(value): names[value] for value in sorted(names)}
+
+
+def _regions(regions: Any) -> dict[str, tuple[int, ...]]:
+    if not isinstance(regions, Mapping):
+        raise ConfigError(f"regions: expected {{name: [labels]}}, got {regions!r}")
+    check_count("regions", regions, 0, MAX_CLASSES)
+    for name, members in regions.items():
+        check_name("regions", name)
+        for label in _to_tuple(f"regions: {name}", members):
+            check_integer(f"regions: {name}", label, 1, MAX_CLASSES)
+    return {name: tuple(members) for name, members in regions.items()}

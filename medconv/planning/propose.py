@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -121,11 +121,13 @@ def propose(
     wanted = range(len(normalization)) if voxels == "all" else absolute
     cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
     intensities = _intensities(dataset, wanted, absolute, cases)
+    rules = _label_rules(dataset)
     draft = partial(
         Plan,
         spatial_dims=grid.spatial_dims,
         channel_names=dataset.channel_names,
         label_names=dict(dataset.label_names),
+        **rules,
         normalization=normalization,
         orientation=grid.axes,
         intensity=tuple(entry if i in absolute else None for i, entry in enumerate(intensities)),
@@ -138,7 +140,7 @@ def propose(
         NetworkPlan(stages.channels, stages.strides, stages.kernel_sizes, outputs),
         TrainingPlan(chosen.sizes.batch_size, STEPS_PER_EPOCH, EPOCHS),
         DatasetIdentity.of(dataset, headers),
-        _explain(grid, wishes, chosen, kinds, outputs),
+        _explain(grid, wishes, chosen, kinds, outputs, rules),
         summarise(grid, dataset, cases, intensities),
     )
 
@@ -215,8 +217,21 @@ def _quick(fit: partial[Sizes], full: Sizes, operator_cost: OperatorCost | None)
     return partial(fit, operator_cost=scaled)
 
 
+def _label_rules(dataset: Dataset) -> dict[str, Any]:
+    """What the dataset declares beyond names, as arguments of ``Plan``."""
+    rules: dict[str, Any] = {}
+    if dataset.regions:
+        rules |= {"regions": dict(dataset.regions), "regions_class_order": dataset.regions_class_order}
+    return rules if dataset.ignore_label is None else rules | {"ignore_label": dataset.ignore_label}
+
+
 def _explain(
-    grid: DatasetGrid, wishes: Wishes, chosen: _Choice, kinds: Sequence[ChannelKind], outputs: int
+    grid: DatasetGrid,
+    wishes: Wishes,
+    chosen: _Choice,
+    kinds: Sequence[ChannelKind],
+    outputs: int,
+    rules: Iterable[str],
 ) -> dict[str, str]:
     """The reason of every value."""
     sizes, num_cases = chosen.sizes, len(grid.shapes)
@@ -242,6 +257,7 @@ def _explain(
         "training.steps_per_epoch": "nnU-Net's, whatever the size of the dataset",
         "training.epochs": why.why_steps(sizes, STEPS_PER_EPOCH * EPOCHS, num_cases),
     }
+    reasons |= {f"plan.{name}": declared for name in rules}
     given = {
         "plan.spacing_mm": wishes.spacing_mm,
         "plan.patch_size": wishes.patch_size,

@@ -94,13 +94,15 @@ def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels
     if case.label is None:
         return CaseVoxels({}, {})
     image = read_image(case.images, channels=len(dataset.channel_names)) if channels else None
-    allowed = set(dataset.label_names) or None
+    allowed = set(dataset.labels.values) if dataset.label_names else None
     labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=image)
     voxel_ml = prod(labels.geometry.spacing_mm) / 1000
-    volumes = {value: n * voxel_ml for value, n in count_labels(labels.data).items() if value > 0}
+    unknown = dataset.ignore_label or 0  # of these nobody knows what they are
+    counts = count_labels(labels.data)
+    volumes = {value: n * voxel_ml for value, n in counts.items() if value not in (0, unknown)}
     if image is None:
         return CaseVoxels({}, volumes)
-    mask = labels.data[0] != 0
+    mask = (labels.data[0] != 0) & (labels.data[0] != unknown)
     return CaseVoxels({channel: _spread(image.data[channel][mask]) for channel in channels}, volumes)
 
 

@@ -11,15 +11,18 @@ from medconv.reporting.curves import draw_curves
 from medconv.reporting.figure import Picture
 from medconv.reporting.overlays import draw_overlay
 from medconv.reporting.report import worst_first, write_report
+from medconv.reporting.samples import SampleRow, draw_samples
 from medconv.reporting.tables import format_summary, format_table
 from medconv.reporting.viewer import Viewer, view
 
 __all__ = [
     "Picture",
+    "SampleRow",
     "Viewer",
     "draw_curves",
     "draw_overlay",
     "draw_pairs",
+    "draw_samples",
     "format_summary",
     "format_table",
     "view",

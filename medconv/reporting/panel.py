@@ -22,10 +22,22 @@ _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _ON_IMAGE = [withStroke(linewidth=2.0, foreground="black")]
 
 
-def draw_image(ax: Axes, plane: Plane, image: Array, spacing_mm: tuple[float, ...]) -> None:
-    """Draw the grey values to physical scale, dark to bright from the 1st to the 99.5th percentile."""
+def grey_window(image: Array) -> tuple[float, float]:
+    """What is drawn black and white: the 1st and the 99.5th percentile."""
     finite = image[np.isfinite(image)]
     low, high = (float(v) for v in np.percentile(finite, (1, 99.5))) if finite.size else (0.0, 0.0)
+    return low, high
+
+
+def draw_image(
+    ax: Axes,
+    plane: Plane,
+    image: Array,
+    spacing_mm: tuple[float, ...],
+    window: tuple[float, float] | None = None,
+) -> None:
+    """Draw the grey values to physical scale, from black to white over ``window`` (``None``: of the image itself)."""
+    low, high = window or grey_window(image)
     width_mm, height_mm = (image.shape[a] * spacing_mm[a] for a in (plane.across, plane.up))
     ax.imshow(
         plane.cut(image).astype(np.float32),

@@ -5,6 +5,7 @@ A network is received, never named: any ``SegmentationModel`` trains here.
 
 from medconv.training.build import build_task
 from medconv.training.callbacks import (
+    AverageWeights,
     DataWait,
     EpochReport,
     GroupLasso,
@@ -13,6 +14,7 @@ from medconv.training.callbacks import (
     PruneGradually,
     RandomState,
     RegrowWeights,
+    SplitsRecord,
     StopOnNonFinite,
     TemperatureSchedule,
 )
@@ -21,6 +23,7 @@ from medconv.training.task import SegmentationTask
 
 __all__ = [
     "AtomicCheckpointIO",
+    "AverageWeights",
     "DataWait",
     "EpochReport",
     "GroupLasso",
@@ -30,6 +33,7 @@ __all__ = [
     "RandomState",
     "RegrowWeights",
     "SegmentationTask",
+    "SplitsRecord",
     "StopOnNonFinite",
     "TemperatureSchedule",
     "build_task",

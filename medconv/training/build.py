@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def _instantiate(spec: dict[str, Any], base: type) -> Any:
 
 def _parse(parser: ArgumentParser, values: dict[str, Any]) -> Any:
     try:
-        return parser.parse_object(values)
+        # nested lists would be changed in place
+        return parser.parse_object(deepcopy(values))
     except Exception as error:  # jsonargparse raises several kinds of errors, all about the values
         raise ConfigError(" ".join(str(error).split())) from error

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medconv.metrics import CaseRow, SegmentationTable
 from medconv.transforms import Preprocessor
+from medconv.transforms.decide import decide
 
 Rows = Future[list[CaseRow]]
 
@@ -75,9 +76,15 @@ class MeasuringQueue:
         Returns:
             ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured.
         """
-        prediction = preprocessor.restore(logits, batch["record"])
-        rows = self.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
-        labels = logits.argmax(0).to(torch.uint8 if len(logits) <= 256 else torch.int32)
+        plan = preprocessor.plan
+        prediction, reference = preprocessor.restore(logits, batch["record"]), batch["label"]
+        if plan.ignore_label is not None:
+            known = reference != plan.ignore_label
+            prediction, reference = prediction * known, reference * known
+        rows = self.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+        labels = decide(logits, plan.regions_class_order).to(
+            torch.uint8 if plan.num_classes <= 256 else torch.int32
+        )
         return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
 
     def finish(self) -> None:

@@ -22,7 +22,8 @@ def require_fit(network: SegmentationModel, plan: Plan) -> None:
     )
     for name, built, needed in pairs:
         if built != needed:
+            outputs = f"regions {list(plan.regions)}" if plan.regions else f"labels {dict(plan.label_names)}"
             raise DatasetError(
                 f"the network has {name} {built}, the data {needed}; set model.network.init_args.{name}={needed} "
-                f"(channels {list(plan.channel_names)}, labels {dict(plan.label_names)})"
+                f"(channels {list(plan.channel_names)}, {outputs})"
             )

@@ -7,31 +7,32 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torchmetrics.aggregation import MeanMetric
 
 from medconv.errors import ConfigError
-from medconv.inference import mirror_average, mirror_axes, pack, sliding_window
+from medconv.inference import pack
 from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
-from medconv.losses import DeepSupervisionLoss, DiceCrossEntropyLoss, Loss
-from medconv.metrics import CaseTable, SegmentationTable
+from medconv.losses import DiceCrossEntropyLoss, Loss
 from medconv.models import SegmentationModel
-from medconv.planning import Plan
+from medconv.training.callbacks.average_weights import AverageWeights, refuse_lost_average
 from medconv.training.log_steps import logs_now
-from medconv.training.measuring import MeasuringQueue
+from medconv.training.measured_task import MeasuredTask
 from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
 from medconv.training.optimizer_state import lay_out_state
 from medconv.training.progress import step_share, time_share
 from medconv.training.recorded_loss import RecordedLoss
 from medconv.training.require_fit import require_fit
+from medconv.training.supervise import supervise
 from medconv.transforms import Preprocessor
 
 _ASK_EVERY = 20
 """Steps between two looks of all ranks at the clock of the first."""
 
 
-class SegmentationTask(pl.LightningModule):
+class SegmentationTask(MeasuredTask):
     """Train a network on patches, measure it on whole cases in millimetres.
 
     The learning rate follows the done share of the run: steps over all steps, or minutes over ``max_time``,
@@ -46,6 +47,8 @@ class SegmentationTask(pl.LightningModule):
         momentum: Momentum of SGD, first beta of AdamW.
         schedule: Shape of the learning-rate curve.
         warmup: Share of the run over which the rate rises.
+        ema_decay: Average the weights with this decay, such as 0.999; the average is what is measured and saved.
+            ``None``: no average.
         overlap: Share by which sliding-window tiles overlap in validation.
         tile_batch: Tiles that pass the network together in validation.
         surface_every: Validations between two that also measure surfaces (HD95 and so on); a test always does.
@@ -67,7 +70,6 @@ class SegmentationTask(pl.LightningModule):
         torch.Size([1, 3, 16, 16])
     """
 
-    plan: Plan
     config: dict[str, Any]
 
     def __init__(
@@ -81,6 +83,7 @@ class SegmentationTask(pl.LightningModule):
         momentum: float = 0.9,
         schedule: ScheduleName = "poly",
         warmup: float = 0.0,
+        ema_decay: float | None = None,
         overlap: float = 0.5,
         tile_batch: int = 4,
         surface_every: int = 1,
@@ -98,11 +101,12 @@ class SegmentationTask(pl.LightningModule):
         if surface_every < 1:
             raise ConfigError(f"expected surface_every of 1 or more validations, got {surface_every}")
         self.network = network
-        self.loss = DeepSupervisionLoss(loss or DiceCrossEntropyLoss())
+        self.loss = supervise(loss or DiceCrossEntropyLoss())
         self.optimizer_settings = (optimizer, lr, weight_decay, momentum)
         self.schedule, self.warmup = schedule, warmup
         self.overlap, self.tile_batch, self.mirror = overlap, tile_batch, mirror
         self.compile_network, self.channels_last = compile, channels_last
+        self._averages = None if ema_decay is None else AverageWeights(ema_decay)
         self._is_channels_last = False
         self._recorded = RecordedLoss(self._eager_loss, network, cuda_graph)
         self._is_fused = False
@@ -110,11 +114,7 @@ class SegmentationTask(pl.LightningModule):
         self._losses: list[Tensor] = []
         self.config = {}
         self.data_config: dict[str, Any] = {}
-        self.measured: dict[str, Any] = {}
-        self.table: SegmentationTable | None = None
-        self._measuring: MeasuringQueue | None = None
-        self.result: CaseTable | None = None
-        self.surface_every, self._validations = surface_every, 0
+        self.surface_every = surface_every
         self.train_loss = MeanMetric(nan_strategy="disable")
         # a rank may have no validation case of its own
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -130,6 +130,7 @@ class SegmentationTask(pl.LightningModule):
         self.plan = self.trainer.datamodule.plan  # type: ignore[attr-defined]
         self.preprocessor = Preprocessor(self.plan)
         require_fit(self.network, self.plan)
+        self.loss = supervise(self.loss.loss, self.plan)
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         self._is_channels_last = on_gpu and (
             HAS_TRITON if self.channels_last == "auto" else self.channels_last
@@ -142,6 +143,10 @@ class SegmentationTask(pl.LightningModule):
             self.network.compile()
         if stage == "fit":
             self._recorded.prepare(on_gpu=on_gpu, precision=str(self.trainer.precision))
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """The average of the weights, where asked for."""
+        return [] if self._averages is None else [self._averages]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; the learning rate is set before each step from the progress of the run."""
@@ -225,65 +230,11 @@ class SegmentationTask(pl.LightningModule):
         if self._losses:  # a time limit ended the epoch in its middle
             self.train_loss.update(torch.stack(self._losses))
             self._losses = []
-        self.log("train/loss", self.train_loss.compute())
+        if (
+            self.train_loss.update_called
+        ):  # nothing was trained where an interrupted validation is made up for
+            self.log("train/loss", self.train_loss.compute())
         self.train_loss.reset()
-
-    # --- validation and test -----------------------------------------------------------------------
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin an empty table; between epochs surfaces are measured every now and then."""
-        is_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        surfaces = not is_training or self._validations % self.surface_every == 0
-        self._validations += is_training
-        self.table = SegmentationTable(self.plan.label_names, surfaces=surfaces).to(self.device)
-        self._measuring = MeasuringQueue(self.table)
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Predict one whole case, and have it measured on its own grid while the next one is predicted."""
-        del batch_idx
-        assert self._measuring is not None
-        mirror = self.mirror and self.trainer.state.fn != "fit"
-        logits = self.predict_logits(batch["image"], mirror=mirror)[0].float()
-        return self._measuring.add_prediction(batch, logits, self.preprocessor)
-
-    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        """Merge the ranks' tables and log the summary."""
-        self._summarise("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Merge the ranks' tables and log the summary."""
-        self._summarise("test")
-
-    def predict_logits(self, image: Tensor, *, mirror: bool) -> Tensor:
-        """Logits ``(1, K, *S)`` of a whole preprocessed image by sliding window."""
-
-        def window(x: Tensor) -> Tensor:
-            return sliding_window(
-                self, x, self.plan.patch_size, overlap=self.overlap, batch_size=self.tile_batch
-            )
-
-        if not mirror:
-            return window(image)
-        plan = self.plan
-        axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
-        return mirror_average(window, image, axes)
-
-    def _summarise(self, stage: str) -> None:
-        assert self.table is not None
-        assert self._measuring is not None
-        self._measuring.finish()
-        self.result = self.table.compute()
-        summary = self.result.summary()
-        if not self.trainer.sanity_checking:
-            self.measured = summary.to_dict()
-        self.log(f"{stage}/dice", summary.class_first_mean_dice, prog_bar=True)
-        if self.table.surfaces:
-            self.log(f"{stage}/hd95_mm", summary.class_first_mean_hd95_mm)
-            self.log(f"{stage}/nsd", summary.class_first["nsd"])
-        for label in summary.labels:
-            self.log(f"{stage}/dice_{label.name}", label.mean_dice)
 
     # --- checkpoints -------------------------------------------------------------------------------
 
@@ -291,7 +242,11 @@ class SegmentationTask(pl.LightningModule):
         """Add what is needed to use the weights without this class: configuration, plan, figures, version."""
         config = {"model": self.config, "data": self.data_config}
         checkpoint["medconv"] = pack(config=config, plan=self.plan, metrics=self.measured)
+        if self._averages is not None:
+            self._averages.put_into(checkpoint, self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the figures measured so far, until the next validation."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            refuse_lost_average(checkpoint, averages=self._averages is not None)
         self.measured = checkpoint["medconv"]["metrics"]

@@ -17,6 +17,7 @@ from medconv.transforms.augment_draw import (
     draw_picks,
     noise_seeds,
 )
+from medconv.transforms.augment_elastic import deform, displacement_vox
 from medconv.transforms.augment_intensity import (
     add_noise,
     blur,
@@ -33,7 +34,8 @@ from medconv.transforms.transfer import move_together
 class Augment:
     """Change image and label of a training batch as nnU-Net does, reproducibly and on the device.
 
-    Noise, blur, brightness, contrast, loss of resolution, inverted gamma, gamma, mirrors: in this order;
+    Elastic deformation, noise, blur, brightness, contrast, loss of resolution, inverted gamma, gamma, mirrors: in this
+    order;
     rotation and zoom come before, where the patch is sampled (``sample_patches``). Each change touches only the
     rows it was drawn for; all others keep every bit.
     A sample's fate is a function of its key: neither its place in the batch, nor workers, nor devices, nor a
@@ -91,6 +93,10 @@ class Augment:
             # fresh contiguous copies: from here on everything may happen in place
             image = image.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
             label = label.clone(memory_format=torch.contiguous_format)
+            if "elastic_vox" in moved:
+                rows, coefficients = moved["elastic_vox"]
+                field = displacement_vox(coefficients, image.shape[2:], self.settings.elastic_grid_vox)
+                image[rows], label[rows] = deform(image[rows], label[rows], field)
             self._change_intensity(image, host_keys, picks, moved)
             for axis in range(image.dim() - 2):
                 if f"mirror_{axis}" in moved:

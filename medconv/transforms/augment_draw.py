@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import ConfigError
+from medconv.transforms.augment_elastic import grid_shape
 from medconv.transforms.augment_settings import AugmentSettings, Chance
 from medconv.transforms.augment_spatial import rotation_limits_deg, rotation_matrix, voxel_matrix
 from medconv.transforms.keyed_random import hash_numbers, uniform
@@ -36,6 +38,8 @@ _STREAMS = count()
 _ROTATE, _ANGLES, _RESCALE, _SCALE, _MIRROR, _NOISE = (next(_STREAMS) for _ in range(6))
 _CHOOSE, _CHOOSE_CHANNEL, _STRENGTH = ({name: next(_STREAMS) for name in INTENSITY_CHANGES} for _ in range(3))
 
+_DEFORM, _DEFORM_STRENGTH, _DEFORM_FIELD = (next(_STREAMS) for _ in range(3))
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -43,7 +47,7 @@ class Pick:
 
     Args:
         rows: ``(n,)`` indices, ascending: samples for warps and mirrors, channels of samples otherwise.
-        strength: ``(n,)``, or ``(n, d, d)`` sampling matrices for warps.
+        strength: ``(n,)``; ``(n, d, d)`` sampling matrices for warps, ``(n, d, *G)`` for elastic deformations.
     """
 
     rows: Int64Array
@@ -63,7 +67,7 @@ def draw_picks(
         shape: ``(C, *S)`` of a sample.
     """
     channels, patch = shape[0], shape[1:]
-    picks = {}
+    picks = {"elastic_vox": _draw_deformations(settings, keys, patch)}
     for name in INTENSITY_CHANGES:
         picks[name] = _draw_intensity(settings, name, keys, channels)
     for axis in _mirror_axes(settings, len(patch)):
@@ -100,6 +104,19 @@ def draw_warps(
     rows = np.flatnonzero((angles != 0).any(1) | (scales != 1))
     matrices = [voxel_matrix(rotation_matrix(angles[i]), scales[i], spacing_mm) for i in rows]
     return Pick(rows, np.asarray(matrices, np.float32).reshape(len(rows), len(patch), len(patch)))
+
+
+def _draw_deformations(settings: AugmentSettings, keys: Int64Array, patch: Sequence[int]) -> Pick:
+    """Coefficients of the splines that move voxels, drawn on the host: the same on every device."""
+    chance, grid = settings.elastic_vox, grid_shape(patch, settings.elastic_grid_vox)
+    chosen = uniform(keys, _DEFORM)[:, 0] < settings.chance_of(chance.probability)
+    rows = np.flatnonzero(chosen)
+    std_vox = _between(uniform(keys[rows], _DEFORM_STRENGTH)[:, 0], chance)
+    share = uniform(keys[rows], _DEFORM_FIELD, len(patch) * prod(grid))
+    # uniform with a standard deviation of 1: no displacement is extreme
+    field = ((2 * share - 1) * 3**0.5).reshape(len(rows), len(patch), *grid)
+    strength = field * std_vox.reshape(-1, *[1] * (len(patch) + 1))
+    return Pick(rows, strength.astype(np.float32))
 
 
 def _draw_intensity(settings: AugmentSettings, name: str, keys: Int64Array, channels: int) -> Pick:

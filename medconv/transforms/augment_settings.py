@@ -49,6 +49,9 @@ class AugmentSettings:
             180° in 2-D (15° for a patch longer than 1.5 times its width), and where one axis is more than 3
             times coarser than the finest, 180° about that axis only.
         scale: Size of the sampled field of view, the same along all axes: above 1 makes structures smaller.
+        elastic_vox: Smooth deformation, off unless its probability is set: standard deviation of the displacement
+            along each axis, in voxels. Above a sixth of ``elastic_grid_vox`` tissue begins to fold.
+        elastic_grid_vox: Distance of the points that are moved; between them the displacement is a cubic spline.
         mirror: Probability of a flip, for each axis by itself.
         mirror_axes: Spatial axes that may be flipped, 0 is the first; ``None``: all of them, in a data module
             without the left–right axis where labels name sides (``medconv.planning.mirror_axes``).
@@ -72,6 +75,8 @@ class AugmentSettings:
     rotation: float = 0.2
     rotation_deg: float | None = None
     scale: Chance = Chance(0.2, 0.7, 1.4)
+    elastic_vox: Chance = Chance(0.0, 0.5, 2.0)
+    elastic_grid_vox: float = 16.0
     mirror: float = 0.5
     mirror_axes: tuple[int, ...] | None = None
     noise_std: Chance = Chance(0.1, 0.0, 0.1)
@@ -90,6 +95,11 @@ class AugmentSettings:
         for name in ("scale", "blur_sigma_vox", "resolution", "gamma", "gamma_inverted"):
             if getattr(self, name).low <= 0:
                 raise ConfigError(f"expected {name}.low > 0, got {getattr(self, name).low}")
+        if self.elastic_vox.low < 0 or self.elastic_grid_vox < 2:
+            raise ConfigError(
+                f"expected elastic_vox.low >= 0 and elastic_grid_vox >= 2, got {self.elastic_vox.low} "
+                f"and {self.elastic_grid_vox}"
+            )
         if self.resolution.high > 1:
             raise ConfigError(f"expected resolution.high <= 1, got {self.resolution.high}")
 

@@ -174,7 +174,7 @@ def _sample_turned(
         image = image + volumes.image[:, index] * (share * inside)
         corners.append((share, volumes.label[index] * inside))
     assert torch.is_tensor(image)
-    return image.movedim(1, 0), _largest_share(corners)[:, None]
+    return image.movedim(1, 0), largest_share(corners)[:, None]
 
 
 def _address(volumes: PackedVolumes, cases: Tensor, positions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -196,7 +196,7 @@ def _spread(values: Tensor, axis: int, dims: int) -> Tensor:
     return values.view(len(values), *(values.shape[1] if a == axis else 1 for a in range(dims)))
 
 
-def _largest_share(corners: Sequence[_Corner]) -> Tensor:
+def largest_share(corners: Sequence[_Corner]) -> Tensor:
     """The label whose corners have the largest share together."""
     total = [share.clone() for share, _ in corners]
     for i, j in combinations(range(len(corners)), 2):

@@ -23,6 +23,7 @@ from medconv.io.geometry import (
 )
 from medconv.io.volume import Volume
 from medconv.planning import Plan
+from medconv.transforms.decide import decide
 from medconv.transforms.normalize import normalize
 from medconv.transforms.resample import resample, resample_labels, resample_slabs
 from medconv.types import Geometry
@@ -127,27 +128,35 @@ class Preprocessor:
             record: Of the image.
 
         Returns:
-            ``(1, *S')``, uint8, or int16 for more than 256 classes.
+            ``(1, *S')``, uint8, or int16 for more than 256 labels; ignored voxels are ``plan.unknown_label``.
 
         Raises:
             BadImageError: A value the plan has no name for.
             GeometryError: The label lies on another grid than the image.
         """
         require_same_grid(record, label)
-        most = int(label.data.max())
-        if most >= self.plan.num_classes:
+        values = label.data
+        if self.plan.unknown_label is not None:
+            # out of the way first: a value that has no name stays one without
+            unknown = values == self.plan.ignore_label
+            values = np.where(unknown, 0, values)
+        most = int(values.max())
+        if most >= self.plan.num_labels:
             raise BadImageError(
-                f"{label.name}: expected labels from 0 to {self.plan.num_classes - 1} as the plan names "
+                f"{label.name}: expected labels from 0 to {self.plan.num_labels - 1} as the plan names "
                 f"them, got {most}"
             )
-        data, _ = reorient(label.data, label.geometry, self.plan.orientation)
-        dtype = np.uint8 if self.plan.num_classes <= 256 else np.int16
+        if self.plan.unknown_label is not None:
+            values = np.where(unknown, self.plan.unknown_label, values)
+        data, _ = reorient(values, label.geometry, self.plan.orientation)
+        largest = self.plan.unknown_label or self.plan.num_labels - 1
+        dtype = np.uint8 if largest < 256 else np.int16
         return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
 
     def restore(
         self, logits: Tensor, record: Record, probabilities: npt.NDArray[np.floating] | None = None
     ) -> npt.NDArray[np.unsignedinteger]:
-        """The label of each stored voxel: scores resampled linearly, the largest wins, axes turned back.
+        """The label of each stored voxel: scores resampled linearly, decided (``decide``), axes turned back.
 
         Args:
             logits: ``(K, *S')``, any floating type, on any device.
@@ -163,7 +172,7 @@ class Preprocessor:
         Cost:
             Slab by slab, so the resampled scores never exist as a whole.
         """
-        dtype = np.min_scalar_type(self.plan.num_classes - 1)
+        dtype = np.min_scalar_type(self.plan.num_labels - 1)
         shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
         labels = np.empty((1, *shape), dtype)
         filled = (
@@ -172,11 +181,11 @@ class Preprocessor:
             else turned_view(probabilities, record.geometry, self.plan.orientation)
         )
         for place, scores in self._slabs(logits, record, shape):
-            # max is several times faster than argmax over the first axis; a label crosses to the host as a byte
-            largest = scores.max(dim=0).indices
-            labels[0, place] = (largest.to(torch.uint8) if dtype == np.uint8 else largest).cpu().numpy()
+            found = decide(scores, self.plan.regions_class_order)  # a label crosses to the host as a byte
+            labels[0, place] = (found.to(torch.uint8) if dtype == np.uint8 else found).cpu().numpy()
             if filled is not None:
-                filled[:, place] = scores.softmax(dim=0).cpu().numpy()
+                shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
+                filled[:, place] = shares.cpu().numpy()
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
@@ -187,7 +196,8 @@ class Preprocessor:
             record: Of the image.
 
         Returns:
-            ``(K, *S)`` float32; sums to 1 over the classes. Its largest class is that of :meth:`restore`.
+            ``(K, *S)`` float32; over classes it sums to 1, and its largest is that of :meth:`restore`. Regions
+            have a probability each.
 
         Raises:
             ShapeError: The logits are not on the grid of the record.

@@ -54,12 +54,26 @@ def test_every_option_of_the_short_help_is_an_option(command, capsys):
             "did you mean 'SymmetricConv'",
         ),
         (["--config", "unet_sym", "--model.network.init_args.conv.basi", "ring"], "did you mean 'basis'"),
+        (["--config", "unet_sym", "--model.loss", "FocalLos"], "model.loss: Expected a dot import path"),
+        (["--config", "unet_sym", "--model.loss", "FocalLos"], "did you mean 'FocalLoss'"),
+        (["--config", "unet_sym", "--model.ema_decay", "often"], "model.ema_decay"),
         (["--config", "unet_sym", "--model.learning_rate", "1"], "learning_rate"),
         (["--config", "unet_sym", "--trainer.max_epoch", "1"], "max_epoch"),
         (["--config", "unet_sym", "--resume", "nowhere.ckpt"], "there is no file nowhere.ckpt"),
         (["--config", "unet_sym", "--data.init_args.patch_sizes", "[8,8,8]"], "did you mean 'patch_size'"),
     ],
-    ids=["config", "operator", "operator option", "option", "trainer option", "checkpoint", "data option"],
+    ids=[
+        "config",
+        "operator",
+        "operator option",
+        "loss",
+        "nearest loss",
+        "decay",
+        "option",
+        "trainer option",
+        "checkpoint",
+        "data option",
+    ],
 )
 def test_a_mistake_ends_with_exit_code_2_and_the_remedy(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

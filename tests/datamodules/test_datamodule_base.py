@@ -205,7 +205,8 @@ def test_training_never_mirrors_labels_that_name_sides(tiny_dataset, folder):
     always = AugmentSettings(rotation=0, mirror=1, **still)
     assert flips_of(tiny_dataset, folder, always) == [(0, 1, 2)]
     assert flips_of(sided, folder, always) == [(1, 2)]
-    assert flips_of(sided, folder, replace(always, mirror_axes=(0,))) == [(0,)]
+    with pytest.warns(UserWarning, match="left becomes right"):
+        assert flips_of(sided, folder, replace(always, mirror_axes=(0,))) == [(0,)]
 
 
 def test_only_what_is_computed_with_moves_to_the_device(tiny_dataset, folder):
@@ -223,6 +224,7 @@ def test_only_what_is_computed_with_moves_to_the_device(tiny_dataset, folder):
         "image": "meta",
         "label": "meta",
         "key": "cpu",
+        "case": "cpu",
     }
 
 

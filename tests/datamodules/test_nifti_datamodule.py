@@ -185,7 +185,10 @@ def test_headers_that_cannot_be_used_are_refused_while_planning(root):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"num_folds": 5, "val_fraction": 0.2}, "val_fraction=0.2 has no effect with num_folds=5"),
+        (
+            {"num_folds": 5, "val_fraction": 0.2},
+            "one way to divide the cases, got val_fraction=0.2 and num_folds=5",
+        ),
         ({"fold": 2}, "fold=2 has no effect without num_folds"),
         ({"num_workers": -1}, 'expected num_workers >= 0 or "auto", got -1'),
     ],

@@ -12,15 +12,31 @@ from torch import Tensor
 import medconv.losses
 from medconv.catalogue import catalogue
 from medconv.errors import ShapeError
-from medconv.losses import Loss
+from medconv.losses import BoundaryLoss, CompoundLoss, DiceLoss, FocalLoss, Loss, Scores
 
 LOSSES = [cls for cls in catalogue(Loss).values() if cls.__module__.startswith("medconv.")]
+
+
+class BoundaryLossOfMillimetres(BoundaryLoss):
+    """Of voxels of 1 mm, in 2-D and 3-D."""
+
+    def of_scores(self, scores: Scores) -> Tensor:
+        scores.spacing_mm = (1.0,) * scores.spatial_dims
+        return super().of_scores(scores)
+
+
+EXAMPLES = {
+    BoundaryLoss: lambda: BoundaryLossOfMillimetres(),
+    CompoundLoss: lambda: CompoundLoss([DiceLoss(), FocalLoss()], [1.0, 0.5]),
+}
+"""Of losses that cannot be built from nothing."""
+
 CLASSES, SHAPES = 3, [(2, 5, 4), (2, 4, 3, 5)]
 
 
 @pytest.fixture(params=LOSSES, ids=lambda cls: cls.__name__)
 def loss(request: pytest.FixtureRequest) -> Loss:
-    return request.param()
+    return EXAMPLES.get(request.param, request.param)()
 
 
 def draw(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,9 @@ import pytest
 import torch
 import yaml
 
+from medconv.catalogue import catalogue
 from medconv.errors import ConfigError
+from medconv.losses import Loss
 from medconv.training import build_task
 
 UNET = {
@@ -76,3 +78,17 @@ def test_the_same_seed_gives_the_same_weights():
 
     first, second = weights(), weights()
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+OWN_LOSSES = [name for name, cls in catalogue(Loss).items() if cls.__module__.startswith("medconv.")]
+
+
+@pytest.mark.parametrize("name", sorted({*OWN_LOSSES} - {"CompoundLoss"}))
+def test_every_loss_is_built_by_its_name_and_by_its_path(name):
+    network = {
+        "class_path": "UNet",
+        "init_args": {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "channels": [2, 4]},
+    }
+    task = build_task({"network": network, "loss": name})
+    again = build_task({"network": network, "loss": task.config["loss"]})
+    assert type(task.loss.loss).__name__ == type(again.loss.loss).__name__ == name

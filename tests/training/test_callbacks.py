@@ -77,7 +77,7 @@ def test_the_epoch_line_tells_loss_and_seconds(tmp_path, caplog):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    with pytest.raises(MedconvError, match="the loss is nan at step 3"):
+    with pytest.raises(MedconvError, match="the loss is nan at step 2"):
         fit(tmp_path, Line(broken_from=1), StopOnNonFinite(every_n_steps=1))
 
 

@@ -73,7 +73,7 @@ class EpochReport(pl.Callback):
         """Write the line on rank 0; every rank takes part in the mean."""
         metrics = dict(trainer.callback_metrics)
         loss = getattr(pl_module, "train_loss", None)
-        if isinstance(loss, Metric):
+        if isinstance(loss, Metric) and loss.update_called:
             metrics["train/loss"] = loss.compute()
         if not trainer.is_global_zero:
             return
