@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
+from medconv.cli.predict_devices import predict_on_devices
 from medconv.cli.predict_files import RunFiles, add_file_options, companions_of, prepare_places
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
@@ -26,6 +27,7 @@ Write a mask for every volume, on its own grid and with its header.
 
   medconv predict -i scan.nii.gz -o mask.nii.gz runs/unet_sym/best.ckpt
   medconv predict -i imagesTs -o masks fold_0.ckpt fold_1.ckpt --skip-existing
+  medconv predict -i imagesTs -o masks best.ckpt --shard $SLURM_ARRAY_TASK_ID/20
   medconv predict -i study/ -o masks best.ckpt --stats volumes.csv --preview --report run.json
 
 Inputs: NIfTI, NRRD or MetaImage files (4-D, or CASE_0000, CASE_0001 … for channels), folders of them, folders with
@@ -43,7 +45,16 @@ def main(argv: Sequence[str]) -> int:
     options = _parse(argv[1:])
     for checkpoint in options.checkpoint:
         require_file(checkpoint, "checkpoint")
-    from medconv.inference import Predictor, collect_inputs, plan_outputs, predict_cases  # seconds: torch
+    if options.devices > 1:
+        return predict_on_devices(argv[1:], options)
+    from medconv.inference import (  # seconds: torch
+        Predictor,
+        announce_memory,
+        collect_inputs,
+        plan_outputs,
+        predict_cases,
+        shard_cases,
+    )
 
     predictor = Predictor.from_checkpoint(
         *options.checkpoint,
@@ -51,15 +62,24 @@ def main(argv: Sequence[str]) -> int:
         overlap=options.overlap,
         tile_batch=options.tile_batch,
         mirror=options.mirror,
+        rotate=options.rotate,
+        blend=options.blend,
         precision=options.precision,
+        memory_gb=options.memory_gb,
         allow=plugins(options),
     )
     cases = collect_inputs(options.input, predictor.plan.in_channels, predictor.plan.channel_names)
     outputs = plan_outputs(cases, options.output)
+    if options.shard:
+        mine = {id(case) for case in shard_cases(cases, *options.shard)}
+        kept = [pair for pair in zip(cases, outputs, strict=True) if id(pair[0]) in mine]
+        cases, outputs = [case for case, _ in kept], [output for _, output in kept]
     companions = companions_of(options, cases, predictor)
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
+    if announcement := announce_memory(predictor, cases):
+        print(announcement, flush=True)
     for remark in remarks:
         print(f"remark: {remark}", file=sys.stderr)
     progress = Progress(len(cases), sys.stderr)
@@ -126,7 +146,7 @@ def _write(files: RunFiles, status: str) -> dict[str, str]:
 def _parse(words: Sequence[str]) -> Namespace:
     parser = _parser()
     try:
-        return parse(parser, words)
+        options = parse(parser, words)
     except ConfigError as error:
         if "required: checkpoint" not in str(error):
             raise
@@ -134,6 +154,28 @@ def _parse(words: Sequence[str]) -> Namespace:
             "expected a checkpoint, got none. -i takes every word up to the next option, so put the "
             f"checkpoint first or last: {parser.prog} CHECKPOINT -i FILES -o OUTPUT"
         ) from error
+    options.shard = parse_shard(options.shard) if options.shard else None
+    if options.devices < 1 or (options.memory_gb is not None and options.memory_gb <= 0):
+        raise ConfigError(
+            f"expected --devices from 1 and --memory-gb above 0, got {options.devices} and {options.memory_gb}"
+        )
+    return options
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The share and how many there are, from ``"3/8"``; the first is 1.
+
+    Raises:
+        ConfigError: Another text, or a share that does not exist.
+
+    Example:
+        >>> parse_shard("3/8")
+        (3, 8)
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ConfigError(f"--shard: expected i/n with i from 1 to n, such as 3/8, got {text!r}")
+    return int(number), int(count)
 
 
 def _parser() -> ArgumentParser:
@@ -147,6 +189,25 @@ def _parser() -> ArgumentParser:
     add("--overlap", type=float, default=0.5, help="share by which tiles overlap, 0 up to 1")
     add("--tile-batch", type=int, default=4, help="tiles that pass the network together")
     add("--mirror", action="store_true", help="average over mirrored copies too, 2 to 8 times slower")
+    add(
+        "--rotate",
+        action="store_true",
+        help="average over quarter-turns in square planes too, 4 to 24 times slower",
+    )
+    add(
+        "--blend",
+        type=Literal["gaussian", "constant"],
+        default="gaussian",
+        help="how overlapping tiles are weighed",
+    )
+    add(
+        "--memory-gb",
+        type=float,
+        default=None,
+        help="GiB of main memory, and of the GPU's, at the most",
+    )
+    add("--shard", type=str, default=None, help="i/n: the i-th of n shares of the cases, for job arrays")
+    add("--devices", type=int, default=1, help="GPUs (or, with --device cpu, processes) that share the cases")
     add(
         "--precision",
         type=Literal["auto", "fp32", "bf16", "fp16"],

@@ -4,12 +4,14 @@
 are read here and nowhere else. Nothing in this room needs Lightning.
 """
 
-from medconv.inference.cases import CaseResult, predict_case, predict_cases
+from medconv.inference.case_stages import CaseResult
+from medconv.inference.cases import predict_case, predict_cases
 from medconv.inference.checkpoint import SCHEMA, Checkpoint, pack, read_checkpoint
 from medconv.inference.inputs import InputCase, collect_inputs
 from medconv.inference.outputs import plan_outputs
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
+from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
 from medconv.inference.window import sliding_window
 from medconv.planning import mirror_axes
@@ -23,6 +25,7 @@ __all__ = [
     "InputCase",
     "Prediction",
     "Predictor",
+    "announce_memory",
     "collect_inputs",
     "load",
     "mirror_average",
@@ -32,5 +35,6 @@ __all__ = [
     "predict_case",
     "predict_cases",
     "read_checkpoint",
+    "shard_cases",
     "sliding_window",
 ]

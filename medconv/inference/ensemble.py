@@ -10,6 +10,19 @@ from torch import Tensor
 
 from medconv.errors import ConfigError
 from medconv.planning import Plan
+from medconv.transforms import Rows
+
+
+def mean_rows(members: Sequence[Rows], *, exclusive: bool = True) -> Rows:
+    """Rows of the scores of an ensemble, from those of its members ``(K, n, *S)``; see ``LogMeanProbability``."""
+
+    def rows(start: int, stop: int) -> Tensor:
+        mean = LogMeanProbability(exclusive=exclusive)
+        for member in members:
+            mean.add(member(start, stop)[None])
+        return mean.result()[0]
+
+    return members[0] if len(members) == 1 else rows
 
 
 class LogMeanProbability:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medconv.inference.memory import BytePlan
 from medconv.io import Volume, labels_to_nibabel, write_labels
 from medconv.types import Geometry
 
@@ -29,6 +30,7 @@ class Prediction:
         notes: What the user should know about this case: unusual spacing, memory that ran short.
         probabilities: ``(K, *S)`` float16, the mean over networks, if they were asked for. They are rounded:
             where two classes are equal to four digits, ``labels`` decides.
+        byte_plan: How it was computed, and the memory that was planned for it.
     """
 
     labels: Labels
@@ -37,6 +39,7 @@ class Prediction:
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
     probabilities: npt.NDArray[np.floating] | None = None
+    byte_plan: BytePlan | None = None
 
     @property
     def geometry(self) -> Geometry:

@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from medconv.errors import ConfigError
 from medconv.inference.checkpoint import read_checkpoint
 from medconv.inference.device import (
     Precision,
     describe_device,
-    mixed_precision,
     resolve_device,
     resolve_precision,
 )
-from medconv.inference.ensemble import LogMeanProbability, agreed_plan
-from medconv.inference.memory import first_that_fits
+from medconv.inference.engine import CaseEngine, Member
+from medconv.inference.ensemble import agreed_plan
+from medconv.inference.host_memory import resident_bytes
+from medconv.inference.memory import (
+    BytePlan,
+    first_that_fits,
+    plan_bytes,
+    ways_down,
+    within_limits,
+)
 from medconv.inference.prediction import Labels, Prediction
-from medconv.inference.spacious import spacious_array
+from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES, spacious_array
 from medconv.inference.stopwatch import Stopwatch
-from medconv.inference.tta import mirror_average
+from medconv.inference.tiles import Blend
+from medconv.inference.turns import all_turns, square_planes
 from medconv.inference.volumes import spacing_note, to_volume
-from medconv.inference.window import sliding_window
 from medconv.io import Volume
-from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
+from medconv.types import Geometry
 
-M = TypeVar("M", Tensor, nn.Module)
-
-CPU = torch.device("cpu")
+_NO_PLANE = (
+    "expected a plane in which voxels and patch are square to rotate in, got spacing {} mm and patch {}, or "
+    "labels that name sides; leave rotate out"
+)
 
 
 class Predictor:
@@ -56,7 +65,11 @@ class Predictor:
         tile_batch: Tiles that pass a network together.
         mirror: Average over mirrored copies too, 2 to 8 times slower; the left-right axis is left out where
             label names speak of sides.
+        rotate: Average over quarter-turns too, within planes in which voxels and patch are square; with
+            ``mirror`` over everything that both combine to.
+        blend: ``"gaussian"``: a tile is trusted most at its centre; ``"constant"``: alike everywhere.
         precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"``, ``"bf16"``, ``"fp16"``.
+        memory_gb: GiB of main memory, and of the GPU's, that are used at the most; ``None``: what is free.
 
     Raises:
         ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
@@ -81,7 +94,10 @@ class Predictor:
         overlap: float = 0.5,
         tile_batch: int = 4,
         mirror: bool = False,
+        rotate: bool = False,
+        blend: Blend = "gaussian",
         precision: Precision = "auto",
+        memory_gb: float | None = None,
     ) -> None:
         if not 0 <= overlap < 1 or tile_batch < 1:
             raise ConfigError(
@@ -91,18 +107,22 @@ class Predictor:
         self.plan = agreed_plan(plans)
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
-        self.overlap, self.tile_batch = overlap, tile_batch
-        names = self.plan.structure_names
+        self.tile_batch, self.memory_gb = tile_batch, memory_gb
+        names = self.plan.label_names.values()
         self.mirrored_axes = (
             mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
         )
-        # the layout that the quick kernels for GPUs want
-        self._is_channels_last = HAS_TRITON and self.device.type == "cuda"
-        self._members = [
-            (self._arranged(network.eval().to(self.device)), plan.patch_size)
-            for network, plan in zip(networks, plans, strict=True)
-        ]
-        self._preprocessor = Preprocessor(self.plan)
+        free_axes = mirror_axes(self.plan.orientation, self.plan.spatial_dims, names)
+        members = []
+        for network, plan in zip(networks, plans, strict=True):
+            planes = square_planes(plan.spacing_mm, plan.patch_size, free_axes) if rotate else ()
+            if rotate and not planes:
+                raise ConfigError(_NO_PLANE.format(plan.spacing_mm, plan.patch_size))
+            members.append(
+                Member(network, plan.patch_size, all_turns(plan.spatial_dims, self.mirrored_axes, planes))
+            )
+        self.engine = CaseEngine(members, Preprocessor(self.plan), self.device, self.dtype, overlap, blend)
+        self._num_turns = max(len(member.turns) for member in members)
 
     @classmethod
     def from_checkpoint(
@@ -112,7 +132,10 @@ class Predictor:
         overlap: float = 0.5,
         tile_batch: int = 4,
         mirror: bool = False,
+        rotate: bool = False,
+        blend: Blend = "gaussian",
         precision: Precision = "auto",
+        memory_gb: float | None = None,
         allow: Sequence[str] = (),
     ) -> Predictor:
         """Read one checkpoint, or several as an ensemble, and get ready to label volumes.
@@ -123,7 +146,10 @@ class Predictor:
             overlap: See the class.
             tile_batch: See the class.
             mirror: See the class.
+            rotate: See the class.
+            blend: See the class.
             precision: See the class.
+            memory_gb: See the class.
             allow: Plug-in packages whose classes the checkpoints may consist of.
 
         Raises:
@@ -138,7 +164,10 @@ class Predictor:
             overlap=overlap,
             tile_batch=tile_batch,
             mirror=mirror,
+            rotate=rotate,
+            blend=blend,
             precision=precision,
+            memory_gb=memory_gb,
         )
 
     @property
@@ -146,7 +175,9 @@ class Predictor:
         """Where and how it computes, in words: ``"cpu (2 threads), float32"``."""
         text = f"{describe_device(self.device)}, {str(self.dtype).removeprefix('torch.')}"
         mirrored = ", ".join(map(str, self.mirrored_axes))
-        return f"{text}, mirrored along axes {mirrored}" if mirrored else text
+        text += f", mirrored along axes {mirrored}" if mirrored else ""
+        is_rotated = self._num_turns > 2 ** len(self.mirrored_axes)
+        return f"{text}, {self._num_turns} turned copies" if is_rotated else text
 
     @property
     def label_names(self) -> dict[int, str]:
@@ -171,10 +202,11 @@ class Predictor:
         Warns:
             UserWarning: The spacing is far from training's, or memory ran short.
         """
-        watch = Stopwatch(self.device)
+        watch = Stopwatch()
         with watch.stage("read"):
             volume = to_volume(x, self.plan.in_channels, spacing_mm)
-        prediction = self._segment(volume, watch, probabilities)
+        prediction = self.segment(volume, probabilities=probabilities)
+        prediction = replace(prediction, seconds={**watch.seconds, **prediction.seconds})
         if spacing_mm is not None and len(spacing_mm) == 2:  # a slice came without its third axis
             kept = prediction.probabilities
             prediction = replace(
@@ -186,59 +218,76 @@ class Predictor:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction
 
-    def _segment(self, volume: Volume, watch: Stopwatch, probabilities: bool) -> Prediction:
-        with watch.stage("preprocess"):
-            image, record = self._preprocessor.apply(volume)
-        with watch.stage("network"):
-            scores, how = first_that_fits(self._attempts(image[None]))
-        with watch.stage("restore"):
-            kept = (
-                spacious_array((self.plan.num_classes, *record.shape), np.float16) if probabilities else None
+    def segment(
+        self, volume: Volume, *, probabilities: bool = False, overlapped: bool = False
+    ) -> Prediction:
+        """Label a volume that has been read.
+
+        Args:
+            volume: With as many channels as the plan.
+            probabilities: See :meth:`predict`.
+            overlapped: Whether other cases are read and written meanwhile, which takes memory.
+
+        Raises:
+            MedconvError: It does not fit into memory in any way.
+        """
+        watch = Stopwatch(self.device)
+        record = self.engine.preprocessor.record(volume)
+        shape = (self.plan.num_classes, *record.shape)
+        kept = spacious_array(shape, np.float16) if probabilities else None
+        plans: list[BytePlan] = []
+
+        def attempts() -> Iterator[tuple[str, Callable[[], Labels]]]:
+            for plan in self._plans(record, volume.channels, volume.name, probabilities, overlapped):
+                plans.append(plan)
+                yield plan.way.words, partial(self.engine.labels, volume, plan.way, watch, kept)
+
+        labels, words = first_that_fits(attempts())
+        notes = spacing_note(volume, self.plan)
+        if len(plans) > 1:
+            notes.append(f"{volume.name}: memory ran short; went on with {words}")
+        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes), kept, plans[-1])
+
+    def byte_plan(
+        self,
+        geometry: Geometry,
+        shape: Sequence[int],
+        name: str = "the volume",
+        *,
+        probabilities: bool = False,
+        overlapped: bool = False,
+    ) -> BytePlan:
+        """How a volume will be computed and what that takes at the most, before anything is read.
+
+        Args:
+            geometry: Of the volume.
+            shape: ``*S`` as stored, three axes.
+            name: How errors call it.
+            probabilities: See :meth:`predict`.
+            overlapped: See :meth:`segment`.
+
+        Raises:
+            MedconvError: It does not fit into memory in any way.
+        """
+        channels = self.plan.in_channels
+        record = self.engine.preprocessor.record_of(geometry, shape, channels, name)
+        return next(self._plans(record, channels, name, probabilities, overlapped))
+
+    def _plans(
+        self, record: Record, channels: int, name: str, probabilities: bool, overlapped: bool
+    ) -> Iterator[BytePlan]:
+        """One plan a way that stays within the limits, the quickest first; none is reckoned before it is needed."""
+        held, weights = resident_bytes(), self.engine.weight_bytes
+        kept = 2 * self.plan.num_classes * prod(record.shape) if probabilities else 0
+        plans = (
+            plan_bytes(
+                self.engine.case_size(record, channels, way.device),
+                way,
+                held_bytes=held,
+                weight_bytes=weights,
+                kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
+                overlapped=overlapped,
             )
-            labels, where = first_that_fits(self._restorations(scores[0], record, kept))
-        short = [
-            f"{volume.name}: GPU memory ran short; went on with {words}" for words in (how, where) if words
-        ]
-        notes = [*spacing_note(volume, self.plan), *short]
-        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes), kept)
-
-    def _attempts(self, image: Tensor) -> dict[str, Callable[[], Tensor]]:
-        there = self.device
-        attempts = {"": lambda: self._scores(image.to(there), self.tile_batch)}
-        if there != CPU:
-            attempts["one tile at a time"] = lambda: self._scores(image.to(there), 1)
-            attempts["one tile at a time, gathered on the CPU"] = lambda: self._scores(image.cpu(), 1)
-        return attempts
-
-    def _restorations(
-        self, scores: Tensor, record: Record, kept: npt.NDArray[np.floating] | None
-    ) -> dict[str, Callable[[], Labels]]:
-        restore = self._preprocessor.restore
-        return {
-            "": lambda: restore(scores, record, kept),
-            "the labels made on the CPU": lambda: restore(scores.cpu(), record, kept),
-        }
-
-    @torch.inference_mode()
-    def _scores(self, image: Tensor, tile_batch: int) -> Tensor:
-        """Scores ``(1, K, *S)`` for ``decide``: logits, or those of the mean probability."""
-        mean = LogMeanProbability(exclusive=not self.plan.regions)
-        for network, patch_size in self._members:
-            mean.add(
-                sliding_window(
-                    partial(self._ask, network),
-                    image,
-                    patch_size,
-                    overlap=self.overlap,
-                    batch_size=tile_batch,
-                    device=self.device,
-                )
-            )
-        return mean.result()
-
-    def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:
-        with mixed_precision(self.dtype, self.device):
-            return mirror_average(network, self._arranged(patches), self.mirrored_axes)
-
-    def _arranged(self, value: M) -> M:
-        return to_channels_last(value) if self._is_channels_last else value
+            for way in ways_down(self.device, self.tile_batch)
+        )
+        return within_limits(plans, self.memory_gb, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv import __version__
-from medconv.inference.cases import CaseResult
+from medconv.inference.case_stages import CaseResult
 from medconv.inference.predictor import Predictor
 from medconv.inference.statistics import Structure
 

@@ -214,6 +214,11 @@ def check_orientation(orientation: str) -> str:
     return orientation
 
 
+def turning(source: str, target: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """How :func:`reorient` turns: for each new axis the old one it comes from, and whether that is reversed."""
+    return _moves(source, target)
+
+
 def _moves(source: str, target: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """For each target axis: the source axis it comes from, and whether that is turned round."""
     if NATIVE in (source, target):

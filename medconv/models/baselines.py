@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
-from monai.networks.nets.dynunet import DynUNet
-from monai.networks.nets.segresnet import SegResNet
 from torch import Tensor
 
 from medconv.errors import ConfigError
@@ -72,7 +71,7 @@ class MonaiDynUNet(SegmentationModel):
         self.deep_supervision = deep_supervision
         self.spacing_mm = topology.spacings_mm[0]
         self.pad = PadToDivisor(self.divisor)
-        self.net = DynUNet(
+        self.net = _monai_network("DynUNet")(
             spatial_dims,
             in_channels,
             num_classes,
@@ -146,7 +145,7 @@ class MonaiSegResNet(SegmentationModel):
                 f"{list(blocks_up)}, {list(blocks_down)} and {channels}"
             )
         self.pad = PadToDivisor(self.divisor)
-        self.net = SegResNet(
+        self.net = _monai_network("SegResNet")(
             spatial_dims,
             init_filters=channels,
             in_channels=in_channels,
@@ -160,3 +159,8 @@ class MonaiSegResNet(SegmentationModel):
         """Logits at the image's size."""
         self.check_input(x)
         return self.pad.crop(self.net(self.pad(x)), x.shape[2:])
+
+
+def _monai_network(name: str) -> Any:
+    """A class of MONAI, imported when it is first built: that takes seconds, which every command would wait for."""
+    return getattr(import_module(f"monai.networks.nets.{name.lower()}"), name)

@@ -10,6 +10,7 @@ from medconv.transforms.crop import draw_start, find_locations
 from medconv.transforms.keyed_random import sample_key
 from medconv.transforms.patch_sampling import PackedVolumes, sample_patches
 from medconv.transforms.preprocess import Preprocessor, Record
+from medconv.transforms.resample import Rows, rows_at_once
 
 __all__ = [
     "NNUNET",
@@ -19,8 +20,10 @@ __all__ = [
     "PackedVolumes",
     "Preprocessor",
     "Record",
+    "Rows",
     "draw_start",
     "find_locations",
+    "rows_at_once",
     "sample_key",
     "sample_patches",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ from medconv.planning import Intensity
 
 FloatArray = npt.NDArray[np.float32]
 
-_PERCENTILES = (0.5, 99.5)
+PERCENTILES = (0.5, 99.5)
+_PART_VOXELS = 2**22
 
 
 def normalize(
@@ -39,7 +41,7 @@ def normalize(
         _normalize_channel(channel, kind, entry, f"{name}, channel {number}")
         for number, (channel, kind, entry) in enumerate(zip(data, kinds, intensity, strict=True))
     ]
-    return np.stack(channels)
+    return channels[0][None] if len(channels) == 1 else np.stack(channels)
 
 
 def _normalize_channel(
@@ -49,18 +51,36 @@ def _normalize_channel(
         return channel.astype(np.float32)
     if kind == "ct":
         assert intensity is not None, "a plan with 'ct' has intensities"
-        clipped = np.clip(channel, intensity.low, intensity.high)
-        return _standardize(clipped, intensity.mean, intensity.std)
+        return _standardize(channel, intensity.mean, intensity.std, (intensity.low, intensity.high))
     if kind == "percentile":
-        channel = np.clip(channel, *np.percentile(channel, _PERCENTILES))
+        channel = np.clip(channel, *np.percentile(channel, PERCENTILES))
     if channel.min() == channel.max():
         warnings.warn(
             f"{name}: every voxel is {channel.flat[0]:g}; set to 0. Is this the right file?", stacklevel=4
         )
         return np.zeros(channel.shape, np.float32)
-    return _standardize(channel, float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64)))
+    return _standardize(channel, *mean_and_std(channel))
 
 
-def _standardize(channel: npt.NDArray[np.floating], mean: float, std: float) -> FloatArray:
-    # float64 in between: in float32 a mean of 1e6 would swallow the last digits of the difference
-    return ((channel.astype(np.float64) - mean) / std).astype(np.float32)
+def mean_and_std(channel: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Mean and standard deviation in float64, without a copy of the volume in float64."""
+    mean = float(channel.mean(dtype=np.float64))
+    squares = sum(float(np.square(part.astype(np.float64) - mean).sum()) for part in _parts(channel))
+    return mean, float(np.sqrt(squares / channel.size))
+
+
+def _standardize(
+    channel: npt.NDArray[np.floating], mean: float, std: float, limits: tuple[float, float] | None = None
+) -> FloatArray:
+    result = np.empty(channel.shape, np.float32)
+    for source, target in zip(_parts(channel), _parts(result), strict=True):
+        clipped = source if limits is None else np.clip(source, *limits)
+        # float64 in between: in float32 a mean of 1e6 would swallow the last digits of the difference
+        target[...] = (clipped.astype(np.float64) - mean) / std
+    return result
+
+
+def _parts(channel: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Views of a channel along its first axis, small enough that a copy in float64 costs little memory."""
+    rows = max(1, _PART_VOXELS * len(channel) // max(channel.size, 1))
+    return [channel[start : start + rows] for start in range(0, len(channel), rows)]

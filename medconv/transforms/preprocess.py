@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,8 @@ from medconv.io.volume import Volume
 from medconv.planning import Plan
 from medconv.transforms.decide import decide
 from medconv.transforms.normalize import normalize
-from medconv.transforms.resample import resample, resample_labels, resample_slabs
+from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
+from medconv.transforms.resample import Rows, resample, resample_labels, resample_rows
 from medconv.types import Geometry
 
 _SAME_SPACING = 1e-3
@@ -85,40 +86,58 @@ class Preprocessor:
             BadImageError: Another number of channels, or several slices where the plan is 2-D.
             GeometryError: The plan's spacing would make the volume too large for memory.
         """
-        plan = self.plan
-        if volume.channels != plan.in_channels:
-            raise BadImageError(
-                f"{volume.name}: expected {plan.in_channels} channel(s) ({', '.join(plan.channel_names)}), "
-                f"got {volume.channels}"
-            )
-        if plan.spatial_dims == 2 and volume.shape[2] != 1:
-            raise BadImageError(
-                f"{volume.name}: expected a single slice (X, Y, 1), because the plan is 2-D; got "
-                f"{volume.shape}"
-            )
-        shape = reorient_shape(volume.shape, volume.geometry, plan.orientation)
-        turned = reorient_geometry(volume.geometry, volume.shape, plan.orientation)
-        work_shape = self._work_shape(shape, turned, volume.name)
-        work_geometry = resize_geometry(turned, shape, work_shape)
-        return Record(volume.name, volume.shape, volume.geometry, work_shape, work_geometry)
+        return self.record_of(volume.geometry, volume.shape, volume.channels, volume.name)
 
-    def apply(self, volume: Volume) -> tuple[Tensor, Record]:
+    def record_of(self, geometry: Geometry, shape: Sequence[int], channels: int, name: str) -> Record:
+        """As :meth:`record`, for a volume of which only the header was read.
+
+        Args:
+            geometry: Of the volume.
+            shape: ``*S`` as stored, three axes.
+            channels: ``C``.
+            name: What error messages call it.
+        """
+        plan, shape = self.plan, tuple(shape)
+        if channels != plan.in_channels:
+            raise BadImageError(
+                f"{name}: expected {plan.in_channels} channel(s) ({', '.join(plan.channel_names)}), "
+                f"got {channels}"
+            )
+        if plan.spatial_dims == 2 and shape[2] != 1:
+            raise BadImageError(
+                f"{name}: expected a single slice (X, Y, 1), because the plan is 2-D; got {shape}"
+            )
+        turned_shape = reorient_shape(shape, geometry, plan.orientation)
+        turned = reorient_geometry(geometry, shape, plan.orientation)
+        work_shape = self._work_shape(turned_shape, turned, name)
+        return Record(name, shape, geometry, work_shape, resize_geometry(turned, turned_shape, work_shape))
+
+    def apply(self, volume: Volume, device: torch.device | None = None) -> tuple[Tensor, Record]:
         """Prepare an image.
 
         Args:
             volume: ``(C, *S)`` with as many channels as the plan.
+            device: Where to turn, scale and resample it; ``None``: on the processor.
 
         Returns:
-            ``(C, *S')`` float32, and what was done.
+            ``(C, *S')`` float32 on the device, and what was done.
 
         Raises:
             BadImageError: Another number of channels, or several slices where the plan is 2-D.
             GeometryError: The plan's spacing would make the volume too large for memory.
         """
         record = self.record(volume)
-        data, _ = reorient(volume.data, volume.geometry, self.plan.orientation)
-        data = normalize(data, self.plan.normalization, self.plan.intensity, volume.name)
-        return self._drop_slice_axis(resample(torch.from_numpy(data), record.work_shape)), record
+        plan = self.plan
+        if device is None or device.type == "cpu" or not can_normalize(plan.normalization):
+            data, _ = reorient(volume.data, volume.geometry, plan.orientation)
+            image = torch.from_numpy(normalize(data, plan.normalization, plan.intensity, volume.name))
+            del data
+        else:
+            turned = turn_on_device(volume, plan.orientation, device)
+            image = normalize_tensor(turned, plan.normalization, plan.intensity, volume.name)
+        return self._drop_slice_axis(
+            resample(image if device is None else image.to(device), record.work_shape)
+        ), record
 
     def apply_label(self, label: Volume, record: Record) -> Tensor:
         """Prepare the label map of an image; its values stay the same.
@@ -172,15 +191,31 @@ class Preprocessor:
         Cost:
             Slab by slab, so the resampled scores never exist as a whole.
         """
+        return self.restore_rows(self._rows_of(logits, record), record, None, probabilities)
+
+    def restore_rows(
+        self,
+        rows: Rows,
+        record: Record,
+        slab_elements: int | None = None,
+        probabilities: npt.NDArray[np.floating] | None = None,
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """As :meth:`restore`, of scores whose rows are made when they are asked for.
+
+        Args:
+            rows: Rows ``start`` to ``stop`` along the first axis of the scores ``(K, *S')``.
+            record: Of the image.
+            slab_elements: About how many values are resampled at once.
+            probabilities: ``(K, *S)`` of any floating type, filled with the probability of each class.
+        """
         dtype = np.min_scalar_type(self.plan.num_labels - 1)
-        shape = reorient_shape(record.shape, record.geometry, self.plan.orientation)
-        labels = np.empty((1, *shape), dtype)
+        labels = np.empty((1, *self.turned_shape(record)), dtype)
         filled = (
             None
             if probabilities is None
             else turned_view(probabilities, record.geometry, self.plan.orientation)
         )
-        for place, scores in self._slabs(logits, record, shape):
+        for place, scores in self._slabs(rows, record, slab_elements):
             found = decide(scores, self.plan.regions_class_order)  # a label crosses to the host as a byte
             labels[0, place] = (found.to(torch.uint8) if dtype == np.uint8 else found).cpu().numpy()
             if filled is not None:
@@ -206,14 +241,23 @@ class Preprocessor:
         self.restore(logits, record, probabilities)
         return probabilities
 
-    def _slabs(
-        self, logits: Tensor, record: Record, shape: tuple[int, ...]
-    ) -> Iterator[tuple[slice, Tensor]]:
-        expected = (self.plan.num_classes, *record.work_shape[: self.plan.spatial_dims])
+    def turned_shape(self, record: Record) -> tuple[int, ...]:
+        """``*S`` of the stored grid, axes in the order in which the network sees them."""
+        return reorient_shape(record.shape, record.geometry, self.plan.orientation)
+
+    def scores_shape(self, record: Record) -> tuple[int, ...]:
+        """``(K, *S')`` of the scores, three spatial axes also in 2-D."""
+        return (self.plan.num_classes, *record.work_shape)
+
+    def _rows_of(self, logits: Tensor, record: Record) -> Rows:
+        expected = self.scores_shape(record)[: 1 + self.plan.spatial_dims]
         if tuple(logits.shape) != expected:
             raise ShapeError(f"{record.name}: expected scores (K, *S') {expected}, got {tuple(logits.shape)}")
-        volume = logits.detach().reshape(self.plan.num_classes, *record.work_shape)
-        return resample_slabs(volume, shape)
+        volume = logits.detach().reshape(self.scores_shape(record))
+        return lambda start, stop: volume[:, start:stop]
+
+    def _slabs(self, rows: Rows, record: Record, slab_elements: int | None) -> Iterator[tuple[slice, Tensor]]:
+        return resample_rows(rows, self.scores_shape(record), self.turned_shape(record), slab_elements)
 
     def _work_shape(self, shape: tuple[int, ...], turned: Geometry, name: str) -> tuple[int, ...]:
         target = (*self.plan.spacing_mm, turned.spacing_mm[2])[:3]

@@ -6,13 +6,16 @@ ramp stays a ramp, and class scores can be made slab by slab without ever existi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-_SLAB_ELEMENTS = 2**22
-"""16 MiB in float32: small enough to stay near the processor, large enough to keep a GPU busy."""
+Rows = Callable[[int, int], Tensor]
+"""Rows ``start`` to ``stop`` along the first spatial axis of a volume ``(C, *S)`` that need not exist as a whole."""
+
+SLAB_ELEMENTS = 2**22
+"""16 MiB in float32: small enough to stay near a processor; a GPU wants more at once."""
 
 
 def axis_weights(size: int, new_size: int) -> Tensor:
@@ -62,23 +65,66 @@ def resample(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x
 
 
-def resample_slabs(x: Tensor, shape: Sequence[int]) -> Iterator[tuple[slice, Tensor]]:
+def resample_slabs(
+    x: Tensor, shape: Sequence[int], slab_elements: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
     """The slabs of ``resample(x, shape)`` along its first axis, one after the other.
 
     Args:
         x: ``(C, *S)``, any floating type; converted slab by slab.
         shape: New ``*S``.
+        slab_elements: About how many values a slab has; ``None``: ``SLAB_ELEMENTS``.
 
     Yields:
         The place of the slab along the first spatial axis, and the slab ``(C, n, *shape[1:])`` in float32.
     """
-    rows = max(1, _SLAB_ELEMENTS // max(1, x[:, 0].numel(), len(x) * _product(shape[1:])))
-    for start in range(0, shape[0], rows):
-        place = slice(start, min(start + rows, shape[0]))
-        slab = _rows(x, place, shape[0])
-        for axis, new_size in enumerate(shape[1:], start=2):
-            slab = _along(slab, axis, new_size)
+    return resample_rows(lambda start, stop: x[:, start:stop], x.shape, shape, slab_elements)
+
+
+def resample_rows(
+    rows: Rows, size: Sequence[int], shape: Sequence[int], slab_elements: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """As :func:`resample_slabs`, of a volume whose rows are made when they are asked for.
+
+    Neither end of the rows that are asked for ever goes back, and they are at most ``rows_at_once`` of them.
+
+    Args:
+        rows: Gives rows of the volume, any floating type.
+        size: ``(C, *S)`` of that volume.
+        shape: New ``*S``.
+        slab_elements: About how many values a slab has.
+    """
+    count = _slab_rows(size, shape, slab_elements)
+    first = None if size[1] == shape[0] else axis_weights(size[1], shape[0])
+    others = {
+        axis: axis_weights(size[axis], new_size)
+        for axis, new_size in enumerate(shape[1:], start=2)
+        if size[axis] != new_size
+    }
+    for start in range(0, shape[0], count):
+        place = slice(start, min(start + count, shape[0]))
+        slab = _source_rows(rows, place, first)
+        for axis, weights in others.items():
+            slab = _matrix(slab, axis, weights)
         yield place, slab
+
+
+def rows_at_once(size: Sequence[int], shape: Sequence[int], slab_elements: int | None = None) -> int:
+    """The most rows that :func:`resample_rows` asks for at once.
+
+    Example:
+        >>> rows_at_once((1, 100, 8, 8), (200, 8, 8), slab_elements=640)
+        8
+    """
+    # the footprint of n new voxels: n steps, one old voxel on each side, and one for each broken end
+    step = size[1] / shape[0]
+    count = _slab_rows(size, shape, slab_elements)
+    return count if step == 1 else min(size[1], int(count * step + max(step, 1)) + 2)
+
+
+def _slab_rows(size: Sequence[int], shape: Sequence[int], slab_elements: int | None) -> int:
+    per_row = max(1, _product(size[:1]) * max(_product(size[2:]), _product(shape[1:])))
+    return min(shape[0], max(1, (slab_elements or SLAB_ELEMENTS) // per_row))
 
 
 def resample_labels(labels: Tensor, shape: Sequence[int]) -> Tensor:
@@ -113,14 +159,14 @@ def _nearest(labels: Tensor, shape: Sequence[int]) -> Tensor:
     return labels
 
 
-def _rows(x: Tensor, place: slice, new_size: int) -> Tensor:
-    """Some rows of ``x`` resampled along its first spatial axis, from those old rows that they need."""
-    if x.shape[1] == new_size:
-        return x[:, place].float()
-    weights = axis_weights(x.shape[1], new_size)[place]
+def _source_rows(rows: Rows, place: slice, weights: Tensor | None) -> Tensor:
+    """Some rows of the new grid along its first spatial axis, from those old rows that they need."""
+    if weights is None:
+        return rows(place.start, place.stop).float()
+    weights = weights[place]
     needed = weights.any(dim=0).nonzero()
-    source = slice(int(needed[0]), int(needed[-1]) + 1)
-    return _matrix(x[:, source].float(), 1, weights[:, source])
+    start, stop = int(needed[0]), int(needed[-1]) + 1
+    return _matrix(rows(start, stop).float(), 1, weights[:, start:stop])
 
 
 def _along(x: Tensor, axis: int, new_size: int) -> Tensor:

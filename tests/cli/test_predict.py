@@ -49,7 +49,11 @@ def test_a_folder_becomes_a_folder_of_masks(
     assert predict("-i", scans, "-o", tmp_path / "masks", checkpoint) == 0
     seen = capsys.readouterr()
     assert seen.err == ""
-    first, a, b, last = seen.out.splitlines()
+    first, memory, a, b, last = seen.out.splitlines()
+    assert re.fullmatch(
+        r"memory: at most \d\.\d GiB of main memory, 4 tiles at a time on the CPU \(largest file: [ab]\)",
+        memory,
+    )
     assert re.fullmatch(r"2 case\(s\) on cpu \(\d+ threads\), float32", first)
     assert re.fullmatch(rf"ok      a  \d+\.\d s  {tmp_path}/masks/a\.nii\.gz", a)
     assert b.startswith("ok      b")

@@ -16,7 +16,9 @@ def faulty() -> str:
 
 
 def test_the_first_that_fits_is_taken_and_named() -> None:
-    assert first_that_fits({"big": short_of_memory, "small": lambda: "done", "tiny": faulty}) == (
+    assert first_that_fits(
+        [("big", short_of_memory), ("small", lambda: "done"), ("tiny", faulty)]
+    ) == (
         "done",
         "small",
     )
@@ -24,10 +26,12 @@ def test_the_first_that_fits_is_taken_and_named() -> None:
 
 def test_a_fault_is_never_taken_for_a_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="found Half"):
-        first_that_fits({"big": faulty, "small": lambda: "done"})
+        first_that_fits([("big", faulty), ("small", lambda: "done")])
 
 
 def test_where_nothing_fits_the_remedy_is_said() -> None:
-    text = r"not enough even with one tile: CUDA out of memory\. Tried to allocate 8 GiB\. Use --device cpu"
+    text = (
+        r"memory is not enough even with one tile: CUDA out of memory\. Tried to allocate 8 GiB\. Use a mach"
+    )
     with pytest.raises(MedconvError, match=text):
-        first_that_fits({"all": short_of_memory, "one tile": short_of_memory})
+        first_that_fits([("all", short_of_memory), ("one tile", short_of_memory)])

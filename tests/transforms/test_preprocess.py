@@ -259,7 +259,7 @@ def test_slabs_change_nothing(rng, monkeypatch):
     _, record = prepare.apply(make(np.zeros((1, 9, 8, 7), np.float32), affine))
     logits = torch.from_numpy(rng.normal(0, 2, (3, *record.work_shape)))
     whole, whole_scores = prepare.restore(logits, record), prepare.restore_scores(logits, record)
-    monkeypatch.setattr(resample_module, "_SLAB_ELEMENTS", 1)
+    monkeypatch.setattr(resample_module, "SLAB_ELEMENTS", 1)
     assert np.array_equal(prepare.restore(logits, record), whole)
     np.testing.assert_allclose(prepare.restore_scores(logits, record), whole_scores, atol=1e-6)
 

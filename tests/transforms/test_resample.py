@@ -92,7 +92,7 @@ def test_slabs_put_together_are_the_whole(shape, new_shape, room):
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     parts, place_before = [], 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample_module, "_SLAB_ELEMENTS", room)
+        patch.setattr(resample_module, "SLAB_ELEMENTS", room)
         for place, slab in resample_slabs(x, new_shape):
             assert place.start == place_before
             assert slab.shape[1] == place.stop - place.start
@@ -104,7 +104,7 @@ def test_slabs_put_together_are_the_whole(shape, new_shape, room):
 def test_slabs_are_as_small_as_the_room(rng):
     x = torch.zeros(3, 10, 20, 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample_module, "_SLAB_ELEMENTS", 3 * 40 * 40 * 4)
+        patch.setattr(resample_module, "SLAB_ELEMENTS", 3 * 40 * 40 * 4)
         sizes = [slab.numel() for _, slab in resample_slabs(x, (40, 40, 40))]
     assert max(sizes) == 3 * 40 * 40 * 4
     assert len(sizes) == 10

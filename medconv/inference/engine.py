@@ -1,0 +1,173 @@
+"""One case in one way: prepared, tiled, blended and decided, on whatever devices the way names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from medconv.inference.activation_peak import activation_peak_bytes
+from medconv.inference.device import mixed_precision
+from medconv.inference.ensemble import mean_rows
+from medconv.inference.memory import CaseSize, Way
+from medconv.inference.stopwatch import Stopwatch
+from medconv.inference.tiles import Blend
+from medconv.inference.turns import Turn
+from medconv.inference.window import TileRows
+from medconv.io import Volume
+from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
+from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
+
+M = TypeVar("M", Tensor, nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network of an ensemble.
+
+    Args:
+        network: Ready, on the device of the engine.
+        patch_size: That it was trained with.
+        turns: Turned copies of each tile that are averaged over; none: as it is.
+    """
+
+    network: nn.Module
+    patch_size: tuple[int, ...]
+    turns: tuple[Turn, ...] = ()
+
+
+class CaseEngine:
+    """Networks that label one volume at a time, in a way that is chosen for each.
+
+    Args:
+        members: The networks.
+        preprocessor: Of their plan.
+        device: Where they are.
+        dtype: What they compute in there; elsewhere it is float32.
+        overlap: Share by which neighbouring tiles overlap.
+        blend: How tiles are weighed.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        preprocessor: Preprocessor,
+        device: torch.device,
+        dtype: torch.dtype,
+        overlap: float,
+        blend: Blend,
+    ) -> None:
+        self.preprocessor, self.device = preprocessor, device
+        self._dtype, self._overlap, self._blend = dtype, overlap, blend
+        # the layout that the quick kernels for GPUs want
+        self._is_channels_last = HAS_TRITON and device.type == "cuda"
+        self.members = tuple(
+            Member(self._arranged(m.network.eval().to(device)), m.patch_size, m.turns) for m in members
+        )
+        self._tile_bytes: dict[tuple[Any, ...], int] = {}
+        self._lock = Lock()
+
+    @torch.inference_mode()
+    def labels(
+        self,
+        volume: Volume,
+        way: Way,
+        watch: Stopwatch,
+        probabilities: npt.NDArray[np.floating] | None = None,
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """The label of each stored voxel.
+
+        Args:
+            volume: With as many channels as the plan.
+            way: How and where to compute.
+            watch: Gets the seconds of the stages.
+            probabilities: ``(K, *S)``, filled with the probability of each class.
+        """
+        with watch.stage("preprocess"):
+            image, record = self.preprocessor.apply(volume, way.device)
+            image = image[None].to(way.gather)
+        size, shape = self.preprocessor.scores_shape(record), self.preprocessor.turned_shape(record)
+        most_rows = rows_at_once(size, shape, way.slab_elements)
+        rows = mean_rows(
+            [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
+        )
+        del image
+
+        def timed(start: int, stop: int) -> Tensor:
+            with watch.stage("network"):
+                return rows(start, stop).reshape(size[0], stop - start, *size[2:])
+
+        with watch.stage("restore"):
+            return self.preprocessor.restore_rows(timed, record, way.slab_elements, probabilities)
+
+    def case_size(self, record: Record, channels: int, device: torch.device) -> CaseSize:
+        """What decides about the memory of a case, with the networks on a device."""
+        return CaseSize(
+            channels,
+            record.shape,
+            record.work_shape,
+            self.preprocessor.turned_shape(record),
+            self.preprocessor.plan.num_classes,
+            tuple(member.patch_size for member in self.members),
+            tuple(self._bytes_of_a_tile(member, device) for member in self.members),
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the accelerator that the weights take; 0 on a processor, where they are in what is held."""
+        if self.device.type == "cpu":
+            return 0
+        return sum(
+            tensor.numel() * tensor.element_size()
+            for member in self.members
+            for tensor in (*member.network.parameters(), *member.network.buffers())
+        )
+
+    def _bytes_of_a_tile(self, member: Member, device: torch.device) -> int:
+        """What a network takes for one tile; those of one class and patch size are taken to be alike."""
+        key = (member.patch_size, device.type, type(member.network))
+        with self._lock:
+            if key not in self._tile_bytes:
+                is_real = device.type == self.device.type != "cpu"
+                ask = partial(self._ask, member.network) if is_real else member.network
+                shape = (1, self.preprocessor.plan.in_channels, *member.patch_size)
+                self._tile_bytes[key] = activation_peak_bytes(ask, shape, device)
+            return self._tile_bytes[key]
+
+    def _rows(self, member: Member, image: Tensor, way: Way, most_rows: int) -> Rows:
+        return TileRows(
+            partial(self._ask, member.network),
+            image,
+            member.patch_size,
+            overlap=self._overlap,
+            batch_size=way.tile_batch,
+            device=way.device,
+            blend=self._blend,
+            turns=member.turns,
+            most_rows=most_rows,
+        ).rows
+
+    def _members_on(self, device: torch.device) -> Sequence[Member]:
+        """The networks on a device; copies where that is not their own."""
+        if device.type == self.device.type:
+            return self.members
+        return [
+            Member(to_contiguous(deepcopy(m.network)).to(device), m.patch_size, m.turns) for m in self.members
+        ]
+
+    def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:
+        is_own = patches.device.type == self.device.type
+        with mixed_precision(self._dtype if is_own else torch.float32, patches.device):
+            scores: Tensor = network(self._arranged(patches) if is_own else patches)
+        return scores
+
+    def _arranged(self, value: M) -> M:
+        return to_channels_last(value) if self._is_channels_last else value

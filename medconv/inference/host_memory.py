@@ -1,0 +1,65 @@
+"""How much memory this process has, and how much more it could get."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+_CGROUPS = (  # the limit of a container or a batch job, and what it uses, for both versions of Linux's control groups
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "inactive_file"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
+
+
+def resident_bytes() -> int:
+    """Main memory that this process holds now; 0 where the system does not say.
+
+    Example:
+        >>> resident_bytes() >= 0
+        True
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_host_bytes() -> int | None:
+    """Main memory that is free for this process, within the limits of its container; ``None``: not known."""
+    limits = [
+        n for n in (_meminfo_available(), *(_cgroup_free(*paths) for paths in _CGROUPS)) if n is not None
+    ]
+    return min(limits) if limits else None
+
+
+def free_device_bytes(device: torch.device) -> int | None:
+    """Memory of an accelerator that is free, or kept by PyTorch for reuse; ``None``: not known."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _meminfo_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _cgroup_free(limit: str, usage: str, reclaimable: str) -> int | None:
+    try:
+        most, used = int(Path(limit).read_text()), int(Path(usage).read_text())
+        rows = (Path(usage).parent / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):
+        return None  # no such version, or "max": no limit
+    cached = next((int(row.split()[1]) for row in rows if row.startswith(f"{reclaimable} ")), 0)
+    return most - used + cached

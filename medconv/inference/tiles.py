@@ -1,0 +1,70 @@
+"""Where tiles lie and how much each voxel of one is trusted: the same for every tile, so both are products of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from medconv.errors import ConfigError
+
+Blend = Literal["gaussian", "constant"]
+
+SIGMA_SHARE = 0.125
+"""Width of the Gaussian blend as a share of the patch edge, as in nnU-Net."""
+
+
+def tile_starts(size: int, patch: int, overlap: float) -> list[int]:
+    """First voxel of each tile along one axis: as few tiles as the overlap allows, evenly spread.
+
+    Args:
+        size: Voxels along the axis, at least ``patch``.
+        patch: Voxels of a tile.
+        overlap: Share of a tile that its neighbour covers too, at the least.
+
+    Example:
+        >>> tile_starts(20, 8, 0.5), tile_starts(8, 8, 0.5)
+        ([0, 4, 8, 12], [0])
+    """
+    room = size - patch
+    steps = ceil(room / max(1, int(patch * (1 - overlap)))) if room > 0 else 0
+    return [round(room * n / steps) for n in range(steps + 1)] if steps else [0]
+
+
+def axis_trust(patch: int, blend: Blend) -> Tensor:
+    """How much a tile is trusted along one axis: ``(patch,)`` float32.
+
+    Example:
+        >>> axis_trust(3, "constant")
+        tensor([1., 1., 1.])
+    """
+    if blend == "constant":
+        return torch.ones(patch)
+    if blend != "gaussian":
+        raise ConfigError(f"expected a blend of gaussian or constant, got {blend!r}")
+    away = torch.arange(patch, dtype=torch.float64) - (patch - 1) / 2
+    return torch.exp(-0.5 * (away / (SIGMA_SHARE * patch)) ** 2).float()
+
+
+def tile_trust(patch_size: Sequence[int], blend: Blend) -> Tensor:
+    """How much each voxel of a tile is trusted: ``(*P)`` float32, the product over its axes.
+
+    Example:
+        >>> tile_trust((3, 3), "gaussian").argmax()
+        tensor(4)
+    """
+    trust = torch.ones(())
+    for patch in patch_size:
+        trust = trust[..., None] * axis_trust(patch, blend)
+    return trust
+
+
+def total_trust(size: int, patch: int, starts: Sequence[int], blend: Blend) -> Tensor:
+    """Sum of the trust that all tiles along one axis put into each voxel: ``(size,)`` float32."""
+    total = torch.zeros(size)
+    for start in starts:
+        total[start : start + patch] += axis_trust(patch, blend)
+    return total
