@@ -124,7 +124,13 @@ class BytePlan:
 
 
 def plan_bytes(
-    case: CaseSize, way: Way, *, held_bytes: int = 0, weight_bytes: int = 0, kept_bytes: int = 0, overlapped: bool = False
+    case: CaseSize,
+    way: Way,
+    *,
+    held_bytes: int = 0,
+    weight_bytes: int = 0,
+    kept_bytes: int = 0,
+    overlapped: bool = False,
 ) -> BytePlan:
     """The most that a case takes in one way of computing it.
 

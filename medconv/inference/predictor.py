@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -218,9 +217,7 @@ class Predictor:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction
 
-    def segment(
-        self, volume: Volume, *, probabilities: bool = False, overlapped: bool = False
-    ) -> Prediction:
+    def segment(self, volume: Volume, *, probabilities: bool = False, overlapped: bool = False) -> Prediction:
         """Label a volume that has been read.
 
         Args:

@@ -16,9 +16,7 @@ def faulty() -> str:
 
 
 def test_the_first_that_fits_is_taken_and_named() -> None:
-    assert first_that_fits(
-        [("big", short_of_memory), ("small", lambda: "done"), ("tiny", faulty)]
-    ) == (
+    assert first_that_fits([("big", short_of_memory), ("small", lambda: "done"), ("tiny", faulty)]) == (
         "done",
         "small",
     )
