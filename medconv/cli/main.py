@@ -16,6 +16,10 @@ COMMANDS = {
     "test": ("medconv.cli.fit:main", "measure a checkpoint on the test cases of its dataset"),
     "predict": ("medconv.cli.predict:main", "masks for new volumes, on their own grid"),
     "evaluate": ("medconv.cli.evaluate:main", "masks against references: tables and a report"),
+    "tune-postprocessing": (
+        "medconv.cli.tune_postprocessing:main",
+        "which clean-up helps which class, on validation cases",
+    ),
     "compare-tables": ("medconv.cli.compare_tables:main", "whether one table is better than another"),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
     "view": ("medconv.cli.view:main", "an image and its masks as one page that opens offline"),
@@ -56,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """The help of ``medconv`` itself."""
-    rows = "\n".join(f"  {name:14} {what}" for name, (_, what) in COMMANDS.items())
+    rows = "\n".join(f"  {name:20} {what}" for name, (_, what) in COMMANDS.items())
     return (
         "usage: medconv COMMAND ...\n\n"
         "Medical segmentation with any convolution you like.\n\n"

@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if options.devices > 1:
         return predict_on_devices(argv[1:], options)
     from medconv.inference import (  # seconds: torch
+        Postprocessing,
         Predictor,
         announce_memory,
         collect_inputs,
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         blend=options.blend,
         precision=options.precision,
         memory_gb=options.memory_gb,
+        postprocessing=Postprocessing.load(options.postprocessing) if options.postprocessing else None,
         allow=plugins(options),
     )
     cases = collect_inputs(options.input, predictor.plan.in_channels, predictor.plan.channel_names)
@@ -196,7 +198,7 @@ def _parser() -> ArgumentParser:
     )
     add(
         "--blend",
-        type=Literal["gaussian", "constant"],
+        type=Literal["gaussian", "crop"],
         default="gaussian",
         help="how overlapping tiles are weighed",
     )
@@ -206,6 +208,7 @@ def _parser() -> ArgumentParser:
         default=None,
         help="GiB of main memory, and of the GPU's, at the most",
     )
+    add("--postprocessing", type=str, default=None, help="YAML file of medconv tune-postprocessing")
     add("--shard", type=str, default=None, help="i/n: the i-th of n shares of the cases, for job arrays")
     add("--devices", type=int, default=1, help="GPUs (or, with --device cpu, processes) that share the cases")
     add(

@@ -9,10 +9,12 @@ from medconv.inference.cases import predict_case, predict_cases
 from medconv.inference.checkpoint import SCHEMA, Checkpoint, pack, read_checkpoint
 from medconv.inference.inputs import InputCase, collect_inputs
 from medconv.inference.outputs import plan_outputs
+from medconv.inference.postprocess import Postprocessing, Rule
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
 from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
+from medconv.inference.tune_postprocessing import PostprocessingTuner, Tuned
 from medconv.inference.window import sliding_window
 from medconv.planning import mirror_axes
 
@@ -23,8 +25,12 @@ __all__ = [
     "CaseResult",
     "Checkpoint",
     "InputCase",
+    "Postprocessing",
+    "PostprocessingTuner",
     "Prediction",
     "Predictor",
+    "Rule",
+    "Tuned",
     "announce_memory",
     "collect_inputs",
     "load",

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from medconv.inference.activation_peak import activation_peak_bytes
+from medconv.inference.byte_plan import CaseSize
 from medconv.inference.device import mixed_precision
 from medconv.inference.ensemble import mean_rows
-from medconv.inference.memory import CaseSize, Way
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import Turn
+from medconv.inference.ways import Way
 from medconv.inference.window import TileRows
 from medconv.io import Volume
 from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous

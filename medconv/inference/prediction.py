@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medconv.inference.memory import BytePlan
+from medconv.inference.byte_plan import BytePlan
 from medconv.io import Volume, labels_to_nibabel, write_labels
 from medconv.types import Geometry
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from medconv.errors import ConfigError
+from medconv.inference.byte_plan import BytePlan, plan_bytes
 from medconv.inference.checkpoint import read_checkpoint
 from medconv.inference.device import (
     Precision,
@@ -25,19 +26,15 @@ from medconv.inference.device import (
 from medconv.inference.engine import CaseEngine, Member
 from medconv.inference.ensemble import agreed_plan
 from medconv.inference.host_memory import resident_bytes
-from medconv.inference.memory import (
-    BytePlan,
-    first_that_fits,
-    plan_bytes,
-    ways_down,
-    within_limits,
-)
+from medconv.inference.memory import first_that_fits, within_limits
+from medconv.inference.postprocess import Postprocessing
 from medconv.inference.prediction import Labels, Prediction
 from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES, spacious_array
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import all_turns, square_planes
 from medconv.inference.volumes import spacing_note, to_volume
+from medconv.inference.ways import ways_down
 from medconv.io import Volume
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
@@ -66,9 +63,11 @@ class Predictor:
             label names speak of sides.
         rotate: Average over quarter-turns too, within planes in which voxels and patch are square; with
             ``mirror`` over everything that both combine to.
-        blend: ``"gaussian"``: a tile is trusted most at its centre; ``"constant"``: alike everywhere.
+        blend: ``"gaussian"``: a tile is trusted most at its centre; ``"crop"``: each voxel is taken from the
+            tile with the nearest centre.
         precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"``, ``"bf16"``, ``"fp16"``.
         memory_gb: GiB of main memory, and of the GPU's, that are used at the most; ``None``: what is free.
+        postprocessing: What is done to the labels of each class; ``None``: nothing.
 
     Raises:
         ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
@@ -97,6 +96,7 @@ class Predictor:
         blend: Blend = "gaussian",
         precision: Precision = "auto",
         memory_gb: float | None = None,
+        postprocessing: Postprocessing | None = None,
     ) -> None:
         if not 0 <= overlap < 1 or tile_batch < 1:
             raise ConfigError(
@@ -107,6 +107,9 @@ class Predictor:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.tile_batch, self.memory_gb = tile_batch, memory_gb
+        self.postprocessing = postprocessing or Postprocessing()
+        if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
+            raise ConfigError(f"postprocessing: expected labels of {self.plan.label_names}, got {unknown}")
         names = self.plan.label_names.values()
         self.mirrored_axes = (
             mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
@@ -135,6 +138,7 @@ class Predictor:
         blend: Blend = "gaussian",
         precision: Precision = "auto",
         memory_gb: float | None = None,
+        postprocessing: Postprocessing | None = None,
         allow: Sequence[str] = (),
     ) -> Predictor:
         """Read one checkpoint, or several as an ensemble, and get ready to label volumes.
@@ -149,6 +153,7 @@ class Predictor:
             blend: See the class.
             precision: See the class.
             memory_gb: See the class.
+            postprocessing: See the class.
             allow: Plug-in packages whose classes the checkpoints may consist of.
 
         Raises:
@@ -167,6 +172,7 @@ class Predictor:
             blend=blend,
             precision=precision,
             memory_gb=memory_gb,
+            postprocessing=postprocessing,
         )
 
     @property
@@ -240,6 +246,9 @@ class Predictor:
                 yield plan.way.words, partial(self.engine.labels, volume, plan.way, watch, kept)
 
         labels, words = first_that_fits(attempts())
+        if self.postprocessing.rules:
+            with watch.stage("postprocess"):
+                labels = self.postprocessing.apply(labels, volume.geometry.spacing_mm)
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
             notes.append(f"{volume.name}: memory ran short; went on with {words}")
@@ -283,6 +292,7 @@ class Predictor:
                 held_bytes=held,
                 weight_bytes=weights,
                 kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
+                is_cleaned=bool(self.postprocessing.rules),
                 overlapped=overlapped,
             )
             for way in ways_down(self.device, self.tile_batch)

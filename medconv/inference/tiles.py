@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from medconv.errors import ConfigError
 
-Blend = Literal["gaussian", "constant"]
+Blend = Literal["gaussian", "crop"]
 
 SIGMA_SHARE = 0.125
 """Width of the Gaussian blend as a share of the patch edge, as in nnU-Net."""
@@ -38,13 +39,13 @@ def axis_trust(patch: int, blend: Blend) -> Tensor:
     """How much a tile is trusted along one axis: ``(patch,)`` float32.
 
     Example:
-        >>> axis_trust(3, "constant")
+        >>> axis_trust(3, "crop")
         tensor([1., 1., 1.])
     """
-    if blend == "constant":
+    if blend == "crop":
         return torch.ones(patch)
     if blend != "gaussian":
-        raise ConfigError(f"expected a blend of gaussian or constant, got {blend!r}")
+        raise ConfigError(f"expected a blend of gaussian or crop, got {blend!r}")
     away = torch.arange(patch, dtype=torch.float64) - (patch - 1) / 2
     return torch.exp(-0.5 * (away / (SIGMA_SHARE * patch)) ** 2).float()
 
@@ -65,6 +66,25 @@ def tile_trust(patch_size: Sequence[int], blend: Blend) -> Tensor:
 def total_trust(size: int, patch: int, starts: Sequence[int], blend: Blend) -> Tensor:
     """Sum of the trust that all tiles along one axis put into each voxel: ``(size,)`` float32."""
     total = torch.zeros(size)
-    for start in starts:
-        total[start : start + patch] += axis_trust(patch, blend)
+    for start, part in tile_parts(size, patch, starts, blend).items():
+        total[start + part.start : start + part.stop] += axis_trust(patch, blend)[part]
     return total
+
+
+def tile_parts(size: int, patch: int, starts: Sequence[int], blend: Blend) -> dict[int, slice]:
+    """Which part of each tile along one axis is used, by the tile's first voxel.
+
+    All of it where tiles are blended; with ``"crop"`` what lies nearer to its centre than to that of any other, so
+    that every voxel comes from one tile.
+
+    Example:
+        >>> tile_parts(10, 6, [0, 4], "crop")
+        {0: slice(0, 5, None), 4: slice(1, 6, None)}
+    """
+    if blend != "crop":
+        return {start: slice(0, patch) for start in starts}
+    borders = [0, *((before + after + patch) // 2 for before, after in pairwise(starts)), size]
+    return {
+        start: slice(begin - start, end - start)
+        for start, (begin, end) in zip(starts, pairwise(borders), strict=True)
+    }

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medconv.errors import ConfigError, ShapeError
-from medconv.inference.tiles import Blend, tile_starts, tile_trust, total_trust
+from medconv.inference.tiles import Blend, tile_parts, tile_starts, tile_trust, total_trust
 from medconv.inference.turns import Turn, identity_turn
 
 Network = Callable[[Tensor], Tensor]
@@ -49,7 +49,7 @@ def sliding_window(
         batch_size: Patches given to the network at once, turned copies included.
         device: Where the network is; ``None``: where the image is. The result is gathered where the image is:
             an image on the CPU saves ``4 K prod(S)`` bytes of the accelerator and costs copies.
-        blend: ``"gaussian"``, or ``"constant"``: all of a patch trusted alike.
+        blend: ``"gaussian"``, or ``"crop"``: each voxel from the patch with the nearest centre, exactly.
         turns: Average over these turned copies of each patch, from ``all_turns``; none: as it is.
 
     Shape:
@@ -130,10 +130,9 @@ class TileRows:
         padded = self._image.shape[1:]
         self._starts = [tile_starts(n, p, overlap) for n, p in zip(padded, self._patch, strict=True)]
         self._trust = tile_trust(self._patch, blend).to(self._device)
-        self._totals = [
-            total_trust(n, p, starts, blend)
-            for n, p, starts in zip(padded, self._patch, self._starts, strict=True)
-        ]
+        axes = list(zip(padded, self._patch, self._starts, strict=True))
+        self._totals = [total_trust(*axis, blend) for axis in axes]
+        self._parts = [tile_parts(*axis, blend) for axis in axes]
         self._room = min(padded[0], self._patch[0] + (most_rows or self._patch[0]))
         self._rows: Tensor | None = None  # (K, room, *S[1:]) of the padded volume, from row self._first on
         self._first = 0
@@ -183,13 +182,15 @@ class TileRows:
             )
         rows = self._rows_for(scores.shape[1])
         for (place, turn), score in zip(batch, scores, strict=True):
-            along = slice(place[0].start - self._first, place[0].stop - self._first)
-            target = rows[(slice(None), along, *place[1:])]
-            turned = turn.undo(score)
+            parts = [parts[axis.start] for parts, axis in zip(self._parts, place, strict=True)]
+            starts = [place[0].start - self._first, *(axis.start for axis in place[1:])]
+            used = tuple(slice(n + part.start, n + part.stop) for n, part in zip(starts, parts, strict=True))
+            target, turned = rows[(slice(None), *used)], turn.undo(score)[(slice(None), *parts)]
+            trust = self._trust[tuple(parts)]
             if target.device == turned.device:
-                target.addcmul_(turned.to(target.dtype), self._trust)
+                target.addcmul_(turned.to(target.dtype), trust)
             else:
-                target += (turned * self._trust).to(target.device)
+                target += (turned * trust).to(target.device)
 
     def _rows_for(self, classes: int) -> Tensor:
         if self._rows is None:

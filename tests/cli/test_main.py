@@ -40,6 +40,7 @@ def spy(*words: str) -> tuple[int, list[str], float]:
         (("view", "--help"), 0.5),
         (("export", "--help"), 0.5),
         (("evaluate", "--help"), 0.5),
+        (("tune-postprocessing", "--help"), 0.5),
         (("compare-tables", "--help"), 0.5),
         (("info", "--help"), 0.5),
         (("plan", "--help"), 0.5),

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from medconv.errors import BadImageError, ConfigError, GeometryError, MedconvError
 from medconv.inference import Predictor, load
-from medconv.inference.memory import ways_down
 from medconv.inference.stopwatch import Stopwatch
+from medconv.inference.ways import ways_down
 from medconv.io import read_volume
 
 NiftiFactory = Callable[..., Path]

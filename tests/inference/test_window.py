@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
-from medconv.inference.window import sliding_window
+from medconv.inference.window import TileRows, sliding_window
 
 
 @settings(max_examples=25, deadline=None)
@@ -108,3 +108,43 @@ def test_wrong_arguments_are_named(
 ) -> None:
     with pytest.raises(error, match=text):
         sliding_window(nn.Identity(), torch.zeros(shape), patch, **options)  # type: ignore[arg-type]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    size=st.lists(st.integers(1, 19), min_size=2, max_size=3),
+    patch_edge=st.integers(1, 9),
+    overlap=st.sampled_from([0.0, 0.5]),
+)
+def test_without_blending_identity_is_exact(size: list[int], patch_edge: int, overlap: float) -> None:
+    image = torch.rand(1, 2, *size)
+    patch = [patch_edge + axis for axis in range(len(size))]
+    assert torch.equal(sliding_window(nn.Identity(), image, patch, overlap=overlap, blend="crop"), image)
+
+
+@pytest.mark.parametrize("most_rows", [1, 3, 8])
+def test_rows_read_in_order_equal_the_whole(most_rows: int) -> None:
+    network = nn.Conv3d(1, 3, 3, padding=1)
+    image = torch.rand(1, 1, 37, 9, 11)
+    with torch.inference_mode():
+        whole = sliding_window(network, image, (8, 8, 8))[0]
+        scores = TileRows(network, image, (8, 8, 8), most_rows=most_rows)
+        for start in range(0, 38 - most_rows, max(1, most_rows - 1)):
+            part = scores.rows(start, start + most_rows)
+            torch.testing.assert_close(part, whole[:, start : start + most_rows])
+        assert scores._rows is not None
+        assert scores._rows.shape[1] == 8 + most_rows  # never the whole
+
+
+def test_scores_of_another_shape_are_refused() -> None:
+    with pytest.raises(
+        ShapeError, match=r"expected scores \(B, K, \*P\) .* \(1, 1, 8, 8\), got \(1, 1, 4, 4\)"
+    ):
+        sliding_window(lambda x: x[..., ::2, ::2], torch.zeros(1, 1, 8, 8), (8, 8))
+
+
+def test_a_network_is_never_asked_to_lend_its_memory() -> None:
+    kept = torch.ones(1, 2, 8, 8)
+    result = sliding_window(lambda _: kept, torch.zeros(1, 1, 8, 8), (8, 8))
+    result += 1
+    assert torch.equal(kept, torch.ones(1, 2, 8, 8))

@@ -1,0 +1,160 @@
+"""The byte plan: what a case will take, reckoned from its sizes before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, prod
+
+from medconv.inference.ways import Way
+from medconv.transforms import rows_at_once
+
+GIB = 2**30
+
+_FLOAT = 4
+_SLACK = 1.1
+"""Allocators give memory back in lumps: measured peaks lie up to a tenth above the sum of what is alive."""
+
+_CLEANING = 16
+"""Bytes a voxel while components are numbered: the numbers, and the same as an index."""
+
+_RUNTIME_BYTES = 2**28
+"""What libraries take at their first use: threads, tables, workspaces."""
+
+
+@dataclass(frozen=True)
+class CaseSize:
+    """The sizes that decide about the memory of a case.
+
+    Args:
+        channels: ``C``.
+        shape: ``*S`` as stored, three axes.
+        work_shape: ``*S'`` that the network sees, three axes.
+        turned_shape: ``*S`` in the order of the network's axes.
+        num_classes: ``K``.
+        patches: Patch size of each network of the ensemble.
+        tile_bytes: What each network takes for one tile beside its weights.
+    """
+
+    channels: int
+    shape: tuple[int, ...]
+    work_shape: tuple[int, ...]
+    turned_shape: tuple[int, ...]
+    num_classes: int
+    patches: tuple[tuple[int, ...], ...]
+    tile_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BytePlan:
+    """How a case will be computed and what that takes at the most.
+
+    Args:
+        way: How.
+        host_bytes: Main memory of the process, with what it held before.
+        device_bytes: Memory of the accelerator, with the weights; 0 on a processor.
+        held_bytes: Main memory, and memory of the accelerator, that is taken already.
+    """
+
+    way: Way
+    host_bytes: int
+    device_bytes: int = 0
+    held_bytes: tuple[int, int] = (0, 0)
+
+    def __str__(self) -> str:
+        text = f"at most {self.host_bytes / GIB:.1f} GiB of main memory"
+        if self.device_bytes:
+            text += f" and {self.device_bytes / GIB:.1f} GiB of {self.way.device}"
+        return f"{text}, {self.way.words}"
+
+
+def plan_bytes(
+    case: CaseSize,
+    way: Way,
+    *,
+    held_bytes: int = 0,
+    weight_bytes: int = 0,
+    kept_bytes: int = 0,
+    is_cleaned: bool = False,
+    overlapped: bool = False,
+) -> BytePlan:
+    """The most that a case takes in one way of computing it.
+
+    Args:
+        case: Its sizes.
+        way: How it is computed.
+        held_bytes: Main memory that the process holds already.
+        weight_bytes: Memory of the accelerator that the weights take.
+        kept_bytes: Main memory of what is kept beside the labels, such as probabilities.
+        is_cleaned: Whether labels are cleaned afterwards, for which components are numbered.
+        overlapped: Whether the case before is still being written and the next one read meanwhile.
+
+    Cost:
+        Arithmetic only.
+    """
+    voxels, work = case.channels * prod(case.shape) * _FLOAT, case.channels * prod(case.work_shape) * _FLOAT
+    out = prod(case.shape) * (1 if case.num_classes <= 256 else 2)
+    axes = len(case.patches[0])
+    prepare = _prepare_bytes(case, voxels, work, way)
+    compute = work + _gathered_bytes(case, axes, way) + _slab_bytes(case, way)
+    # a reader holds two copies; a writer holds the volume, the labels and their copy in the file's order
+    host = voxels + max(voxels, 2 * out) + kept_bytes * (2 if overlapped else 1)
+    host += (2 * voxels + voxels + 2 * out) if overlapped else 0
+    cleaning = _CLEANING * prod(case.shape) if is_cleaned else 0
+    tiles = max(case.tile_bytes) * way.tile_batch + 2 * _padded_tile(case)
+    if way.device.type == "cpu":
+        host += max(prepare, compute + tiles, cleaning)
+        device = 0
+    elif way.gather.type == "cpu":
+        host += max(prepare, compute, cleaning)
+        device = weight_bytes + tiles
+    else:
+        host += cleaning
+        device = weight_bytes + max(prepare, compute + tiles)
+    host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
+    return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes))
+
+
+def _prepare_bytes(case: CaseSize, voxels: int, work: int, way: Way) -> int:
+    """The volume turned and scaled, and what resampling holds of it axis by axis."""
+    sizes, held = list(case.turned_shape), [voxels]
+    for axis, size in enumerate(case.work_shape):
+        sizes[axis] = size
+        held.append(case.channels * prod(sizes) * _FLOAT)
+    resampling = max(a + b for a, b in pairwise(held))
+    if case.turned_shape == case.work_shape:
+        resampling = voxels
+    # the accelerator scales a channel at once in float64, a processor in small parts
+    exact = 0 if way.device.type == "cpu" else 3 * 8 * prod(case.shape)
+    return max(2 * voxels + exact, resampling, work)
+
+
+def _gathered_bytes(case: CaseSize, axes: int, way: Way) -> int:
+    """The rows of scores that each network of the ensemble keeps, and a padded copy of a small volume."""
+    total, most = 0, 0
+    for patch in case.patches:
+        padded = [max(n, p) for n, p in zip(case.work_shape[:axes], patch, strict=True)]
+        rows = min(padded[0], patch[0] + _rows_at_once(case, way.slab_elements))
+        total += case.num_classes * rows * prod(padded[1:]) * _FLOAT
+        copy = 0 if tuple(padded) == case.work_shape[:axes] else case.channels * prod(padded) * _FLOAT
+        most = max(most, copy)
+    return total + most
+
+
+def _slab_bytes(case: CaseSize, way: Way) -> int:
+    """The slab that is resampled, while it is: the old rows, those of each axis, and the winners."""
+    rows = _rows_at_once(case, way.slab_elements)
+    old = case.num_classes * rows * prod(case.work_shape[1:])
+    step = case.work_shape[0] / case.turned_shape[0]
+    new = case.num_classes * ceil(rows / step) * max(prod(case.turned_shape[1:]), prod(case.work_shape[1:]))
+    members = 2 if len(case.patches) > 1 else 1
+    return (old * (1 + members) + 3 * new) * _FLOAT
+
+
+def _padded_tile(case: CaseSize) -> int:
+    """One tile's scores, weighed, in float32."""
+    return case.num_classes * max(prod(patch) for patch in case.patches) * _FLOAT
+
+
+def _rows_at_once(case: CaseSize, slab_elements: int) -> int:
+    return rows_at_once((case.num_classes, *case.work_shape), case.turned_shape, slab_elements)

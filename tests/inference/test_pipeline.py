@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from medconv.inference.pipeline import overlapped
+
+
+def test_results_come_in_order_and_each_stage_has_its_thread() -> None:
+    threads: dict[str, set[str]] = {"read": set(), "compute": set(), "write": set()}
+
+    def stage(name: str):
+        def run(value: int) -> int:
+            threads[name].add(threading.current_thread().name)
+            return value + 1
+
+        return run
+
+    results = list(overlapped(range(20), stage("read"), stage("compute"), stage("write")))
+    assert results == [n + 3 for n in range(20)]
+    assert threads["compute"] == {threading.current_thread().name}
+    assert [len(names) for names in threads.values()] == [1, 1, 1]
+    assert not any(t.name.startswith("medconv") for t in threading.enumerate())
+
+
+def test_the_three_stages_run_at_the_same_time() -> None:
+    pause = 0.05
+
+    def slow(value: int) -> int:
+        time.sleep(pause)
+        return value
+
+    start = time.perf_counter()
+    list(overlapped(range(8), slow, slow, slow))
+    assert time.perf_counter() - start < 8 * 3 * pause * 0.75
+
+
+def test_no_more_than_three_jobs_are_held() -> None:
+    held, most = 0, 0
+    lock = threading.Lock()
+
+    def read(_: int) -> None:
+        nonlocal held, most
+        with lock:
+            held += 1
+            most = max(most, held)
+
+    def write(_: None) -> None:
+        nonlocal held
+        time.sleep(0.005)
+        with lock:
+            held -= 1
+
+    list(overlapped(range(12), read, lambda x: x, write))
+    assert held == 0
+    assert most <= 3
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write"])
+def test_an_interruption_ends_it_without_beginning_anything_new(stage: str) -> None:
+    begun: list[int] = []
+
+    def run(name: str):
+        def inner(value: int) -> int:
+            if name == "read":
+                begun.append(value)
+            if name == stage and value == 2:
+                raise KeyboardInterrupt
+            return value
+
+        return inner
+
+    done: list[int] = []
+    results = overlapped(range(100), run("read"), run("compute"), run("write"))
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(results)
+    assert done in ([], [0], [0, 1])
+    assert len(begun) <= 5
+    assert not any(t.name.startswith("medconv") for t in threading.enumerate())
