@@ -80,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
-    if announcement := announce_memory(predictor, cases):
+    announcement, has_room = announce_memory(predictor, cases)
+    if announcement:
         print(announcement, flush=True)
     for remark in remarks:
         print(f"remark: {remark}", file=sys.stderr)
@@ -92,6 +93,7 @@ def main(argv: Sequence[str]) -> int:
         skip_existing=options.skip_existing,
         companions=companions,
         measure=files.is_measuring,
+        overlap=has_room,
     )
     with _terminated_as_interrupted():
         return _tell(results, len(cases), progress, files)

@@ -23,11 +23,16 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
         options: The same, parsed.
 
     Raises:
-        ConfigError: Fewer than one device, a device by number, or one file as output.
+        ConfigError: A device by number, or a table or report that all would write.
     """
     if options.device not in ("auto", "cuda", "cpu"):
         raise ConfigError(
             f"--devices counts them itself: expected --device cuda or cpu, got {options.device!r}"
+        )
+    if options.stats or options.report:
+        raise ConfigError(
+            "every device would write the same --stats or --report; start one command a share instead, each with "
+            "--shard i/n and files of its own"
         )
     number, count = options.shard or (1, 1)
     rest = _without(words, ("--devices", "--device", "--shard"))
@@ -56,9 +61,10 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
 
 def _listen(number: int, process: subprocess.Popen[str]) -> list[threading.Thread]:
     def pass_on(stream: IO[str], target: IO[str]) -> None:
-        for line in stream:
-            target.write(f"[{number}] {line}")
-            target.flush()
+        with stream:
+            for line in stream:
+                target.write(f"[{number}] {line}")
+                target.flush()
 
     assert process.stdout is not None
     assert process.stderr is not None

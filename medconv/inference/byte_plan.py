@@ -97,20 +97,17 @@ def plan_bytes(
     axes = len(case.patches[0])
     prepare = _prepare_bytes(case, voxels, work, way)
     compute = work + _gathered_bytes(case, axes, way) + _slab_bytes(case, way)
-    # a reader holds two copies; a writer holds the volume, the labels and their copy in the file's order
-    host = voxels + max(voxels, 2 * out) + kept_bytes * (2 if overlapped else 1)
-    host += (2 * voxels + voxels + 2 * out) if overlapped else 0
     cleaning = _CLEANING * prod(case.shape) if is_cleaned else 0
     tiles = max(case.tile_bytes) * way.tile_batch + 2 * _padded_tile(case)
     if way.device.type == "cpu":
-        host += max(prepare, compute + tiles, cleaning)
-        device = 0
+        computing, device = max(prepare, compute + tiles, cleaning), 0
     elif way.gather.type == "cpu":
-        host += max(prepare, compute, cleaning)
-        device = weight_bytes + tiles
+        computing, device = max(prepare, compute, cleaning), weight_bytes + tiles
     else:
-        host += cleaning
-        device = weight_bytes + max(prepare, compute + tiles)
+        computing, device = cleaning, weight_bytes + max(prepare, compute + tiles)
+    # a reader holds two copies; labels exist in the network's order of axes, the file's, and as they are written
+    stages = (2 * voxels, voxels + 2 * out + kept_bytes + computing, voxels + 3 * out + kept_bytes)
+    host = sum(stages) if overlapped else max(stages)
     host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
     return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes))
 

@@ -19,10 +19,12 @@ def predict_cases(
     skip_existing: bool = False,
     companions: Sequence[Companion] = (),
     measure: bool = False,
+    overlap: bool = True,
 ) -> Iterator[CaseResult]:
     """Predict case after case and tell of each when it is done; a bad case does not stop the others.
 
-    The next case is read and the last one written, in a thread each, while one is computed. A full disk stops them, when it stopped two cases in a row: hours of computing would be lost.
+    The next case is read and the last one written, in a thread each, while one is computed. A full disk ends it when
+    two cases in a row met it: hours of computing would be lost.
 
     Args:
         predictor: The network, ready.
@@ -30,13 +32,18 @@ def predict_cases(
         skip_existing: Leave masks alone that exist; they are whole, because masks appear only when finished.
         companions: What to write beside each mask.
         measure: Whether to measure the structures of each mask.
+        overlap: Read, compute and write different cases at once; otherwise one case is in memory.
     """
     stages = CaseStages(
-        predictor, skip_existing=skip_existing, companions=companions, measure=measure, overlapped=True
+        predictor, skip_existing=skip_existing, companions=companions, measure=measure, overlapped=overlap
     )
+    if overlap:
+        results = overlapped(jobs, stages.read, stages.compute, stages.write)
+    else:
+        results = (stages.write(stages.compute(stages.read(job))) for job in jobs)
     was_full = False
     try:
-        for result in overlapped(jobs, stages.read, stages.compute, stages.write):
+        for result in results:
             yield result
             if was_full and result.found_disk_full:
                 return

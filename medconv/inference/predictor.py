@@ -34,7 +34,7 @@ from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import all_turns, square_planes
 from medconv.inference.volumes import spacing_note, to_volume
-from medconv.inference.ways import ways_down
+from medconv.inference.ways import Way, ways_down
 from medconv.io import Volume
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
@@ -99,22 +99,19 @@ class Predictor:
         postprocessing: Postprocessing | None = None,
     ) -> None:
         if not 0 <= overlap < 1 or tile_batch < 1:
-            raise ConfigError(
-                f"expected overlap from 0 up to, not including, 1 and tile_batch from 1; "
-                f"got overlap {overlap} and tile_batch {tile_batch}"
-            )
+            wanted = "expected overlap from 0 up to, not including, 1 and tile_batch from 1"
+            raise ConfigError(f"{wanted}; got overlap {overlap} and tile_batch {tile_batch}")
         self.plan = agreed_plan(plans)
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
-        self.tile_batch, self.memory_gb = tile_batch, memory_gb
+        self.overlap, self.tile_batch, self.memory_gb = overlap, tile_batch, memory_gb
+        self._held_bytes: int | None = None
         self.postprocessing = postprocessing or Postprocessing()
         if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
             raise ConfigError(f"postprocessing: expected labels of {self.plan.label_names}, got {unknown}")
-        names = self.plan.label_names.values()
-        self.mirrored_axes = (
-            mirror_axes(self.plan.orientation, self.plan.spatial_dims, names) if mirror else ()
-        )
-        free_axes = mirror_axes(self.plan.orientation, self.plan.spatial_dims, names)
+        plan = self.plan
+        free_axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
+        self.mirrored_axes = free_axes if mirror else ()
         members = []
         for network, plan in zip(networks, plans, strict=True):
             planes = square_planes(plan.spacing_mm, plan.patch_size, free_axes) if rotate else ()
@@ -124,7 +121,6 @@ class Predictor:
                 Member(network, plan.patch_size, all_turns(plan.spatial_dims, self.mirrored_axes, planes))
             )
         self.engine = CaseEngine(members, Preprocessor(self.plan), self.device, self.dtype, overlap, blend)
-        self._num_turns = max(len(member.turns) for member in members)
 
     @classmethod
     def from_checkpoint(
@@ -181,8 +177,8 @@ class Predictor:
         text = f"{describe_device(self.device)}, {str(self.dtype).removeprefix('torch.')}"
         mirrored = ", ".join(map(str, self.mirrored_axes))
         text += f", mirrored along axes {mirrored}" if mirrored else ""
-        is_rotated = self._num_turns > 2 ** len(self.mirrored_axes)
-        return f"{text}, {self._num_turns} turned copies" if is_rotated else text
+        turns = max(len(member.turns) for member in self.engine.members)
+        return f"{text}, {turns} turned copies" if turns > 2 ** len(self.mirrored_axes) else text
 
     @property
     def label_names(self) -> dict[int, str]:
@@ -283,18 +279,22 @@ class Predictor:
         self, record: Record, channels: int, name: str, probabilities: bool, overlapped: bool
     ) -> Iterator[BytePlan]:
         """One plan a way that stays within the limits, the quickest first; none is reckoned before it is needed."""
-        held, weights = resident_bytes(), self.engine.weight_bytes
+        weights = self.engine.weight_bytes
         kept = 2 * self.plan.num_classes * prod(record.shape) if probabilities else 0
-        plans = (
-            plan_bytes(
-                self.engine.case_size(record, channels, way.device),
+
+        def reckoned(way: Way) -> BytePlan:
+            size = self.engine.case_size(record, channels, way.device)
+            if self._held_bytes is None:  # once libraries are loaded, and before volumes are read
+                self._held_bytes = resident_bytes()
+            return plan_bytes(
+                size,
                 way,
-                held_bytes=held,
+                held_bytes=self._held_bytes,
                 weight_bytes=weights,
                 kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
                 is_cleaned=bool(self.postprocessing.rules),
                 overlapped=overlapped,
             )
-            for way in ways_down(self.device, self.tile_batch)
-        )
+
+        plans = map(reckoned, ways_down(self.device, self.tile_batch))
         return within_limits(plans, self.memory_gb, name)

@@ -54,14 +54,31 @@ def case_voxels(case: InputCase) -> int:
     return sum(header.channels * prod(header.shape) for header in headers)
 
 
-def announce_memory(predictor: Predictor, cases: Sequence[InputCase]) -> str:
-    """What the case with the largest file will take, in words; nothing where its header cannot be read."""
-    sizes = {case.case_id: sum(p.stat().st_size for p in case.paths if p.is_file()) for case in cases}
-    for case in sorted(cases, key=lambda case: -sizes[case.case_id])[:1]:
+def announce_memory(predictor: Predictor, cases: Sequence[InputCase]) -> tuple[str, bool]:
+    """What the case with the largest file will take, in words, and whether others may be in memory beside it.
+
+    Returns:
+        The words, nothing where its header cannot be read; and whether there is room (and need) to read and write other
+        cases while one is computed.
+    """
+    sizes = {id(case): sum(p.stat().st_size for p in case.paths if p.is_file()) for case in cases}
+    several = len(cases) > 1
+    if not cases:
+        return "", several
+    case = max(cases, key=lambda case: sizes[id(case)])
+    try:
+        header = reader_for(case.paths[0]).read_header(case.paths[0])
+    except (MedconvError, OSError):
+        return "", several
+    words = ""
+    for overlapped in (True, False) if several else (False,):
         try:
-            header = reader_for(case.paths[0]).read_header(case.paths[0])
-            plan = predictor.byte_plan(header.geometry, header.shape, str(case.paths[0]), overlapped=True)
-        except (MedconvError, OSError) as error:
-            return f"memory: {error}"
-        return f"memory: {plan} (largest file: {case.case_id})"
-    return ""
+            plan = predictor.byte_plan(
+                header.geometry, header.shape, str(case.paths[0]), overlapped=overlapped
+            )
+        except MedconvError as error:
+            words = f"memory: {error}"
+        else:
+            alone = ", one case after the other" if several and not overlapped else ""
+            return f"memory: {plan}{alone} (largest file: {case.case_id})", overlapped
+    return words, False

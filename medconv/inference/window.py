@@ -57,8 +57,7 @@ def sliding_window(
         - Output ``(1, K, *S)``, float32.
 
     Raises:
-        ShapeError: More than one volume, a patch of another rank than the volume, or scores of another shape
-            than the patches.
+        ShapeError: More than one volume, or a patch or scores that do not fit it.
         ConfigError: An overlap or batch size out of its range.
 
     Cost:
@@ -80,12 +79,16 @@ def sliding_window(
         blend=blend,
         turns=turns,
     )
-    step, size = patch_size[0], image.shape[2]
-    rows = scores.rows(0, min(step, size))
-    result = rows.new_empty(1, len(rows), *image.shape[2:])
+    return _whole(scores, image.shape[2:], patch_size[0])
+
+
+def _whole(scores: TileRows, size: Sequence[int], step: int) -> Tensor:
+    """All rows of the scores."""
+    rows = scores.rows(0, min(step, size[0]))
+    result = rows.new_empty(1, len(rows), *size)
     result[0, :, :step] = rows
-    for start in range(step, size, step):
-        result[0, :, start : start + step] = scores.rows(start, min(start + step, size))
+    for start in range(step, size[0], step):
+        result[0, :, start : start + step] = scores.rows(start, min(start + step, size[0]))
     return result
 
 

@@ -21,7 +21,7 @@ from medconv.inference import (
     predict_case,
     predict_cases,
 )
-from medconv.inference import cases as cases_module
+from medconv.inference import case_stages as stages_module
 from medconv.inference.companions import PerClass, Place, Probabilities
 from medconv.io.claim import claim
 
@@ -182,7 +182,7 @@ def test_a_mask_that_another_job_finished_meanwhile_is_not_made_again(
         assert predict_case(predictor, case, target).status == "ok"
         yield True
 
-    monkeypatch.setattr(cases_module, "claim", after_the_other)
+    monkeypatch.setattr(stages_module, "claim", after_the_other)
     result = predict_case(predictor, case, output, skip_existing=True)
     assert (result.status, result.message) == ("skipped", "its mask exists")
 

@@ -1,0 +1,149 @@
+"""The options of `medconv predict` that say how it computes, and how many share the work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny_checkpoint import save_checkpoint
+
+from medconv.cli.main import main
+
+NiftiFactory = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "best.ckpt")
+
+
+@pytest.fixture
+def scans(tiny_nifti: NiftiFactory, tmp_path: Path) -> Path:
+    for name in "abcde":
+        tiny_nifti(f"scans/{name}.nii.gz")
+    return tmp_path / "scans"
+
+
+def predict(*words: object) -> int:
+    return main(["predict", *map(str, words)])
+
+
+def masks(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(folder.glob("*.nii.gz"))}
+
+
+def test_shards_together_are_the_whole(checkpoint: Path, scans: Path, tmp_path: Path) -> None:
+    words = (checkpoint, "-i", scans, "--device", "cpu")
+    assert predict(*words, "-o", tmp_path / "whole") == 0
+    found: list[str] = []
+    for number in (1, 2, 3):
+        before = set(masks(tmp_path / "parts"))
+        assert predict(*words, "-o", tmp_path / "parts", "--shard", f"{number}/3") == 0
+        new = set(masks(tmp_path / "parts")) - before
+        assert 1 <= len(new) <= 2
+        found += new
+    assert sorted(found) == [f"{name}.nii.gz" for name in "abcde"]
+    whole, parts = masks(tmp_path / "whole"), masks(tmp_path / "parts")
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_devices_share_the_cases_and_the_worst_exit_code_is_told(
+    checkpoint: Path, scans: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "broken.nii.gz").write_bytes(b"not gzip")
+    words = (checkpoint, "-i", scans, "--device", "cpu", "-o", tmp_path / "masks")
+    assert predict(*words, "--devices", "2") == 1
+    seen = capfd.readouterr()
+    assert len(masks(tmp_path / "masks")) == 5
+    assert {line[:3] for line in seen.out.splitlines()} == {"[0]", "[1]"}
+    assert len(re.findall(r"failed: broken", seen.err)) == 1
+
+
+def test_postprocessing_is_learned_and_applied(
+    checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, clean, rules = tmp_path / "raw", tmp_path / "clean", tmp_path / "rules.yaml"
+    words = (checkpoint, "-i", scans, "--device", "cpu")
+    assert predict(*words, "-o", raw) == 0
+    # references as if only the largest component of each class were true
+    rules.write_text("postprocessing: {1: {largest_component: true}, 2: {largest_component: true}}")
+    assert predict(*words, "-o", tmp_path / "labels", "--postprocessing", rules) == 0
+    capsys.readouterr()
+    learned = tmp_path / "learned.yaml"
+    assert main(["tune-postprocessing", str(raw), str(tmp_path / "labels"), "-o", str(learned)]) == 0
+    out = capsys.readouterr().out
+    assert "5 case(s) decided" in out
+    assert re.search(r"head +Dice 0\.\d{4} -> 1\.0000  largest component", out)
+    assert predict(*words, "-o", clean, "--postprocessing", learned) == 0
+    truth = masks(tmp_path / "labels")
+    assert all(np.array_equal(truth[name], labels) for name, labels in masks(clean).items())
+    again = ["tune-postprocessing", str(checkpoint), str(tmp_path / "labels"), "-i", str(scans)]
+    assert main([*again, "-o", str(tmp_path / "again.yaml"), "--device", "cpu"]) == 0
+    assert (tmp_path / "again.yaml").read_text() == learned.read_text()
+
+
+def test_memory_is_announced_and_a_limit_is_kept(
+    checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (checkpoint, "-i", scans / "a.nii.gz", "--device", "cpu", "-o", tmp_path / "masks")
+    assert predict(*words, "--memory-gb", "0.01") == 1
+    seen = capsys.readouterr()
+    assert "memory: " in seen.out
+    assert "expected to need at most 0.01 GiB of memory, but it takes at most" in seen.err
+    assert "raise --memory-gb" in seen.err
+    assert predict(*words, "--memory-gb", "64") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--shard", "4/3"), "--shard: expected i/n with i from 1 to n, such as 3/8, got '4/3'"),
+        (("--shard", "x"), "got 'x'"),
+        (("--devices", "0"), "expected --devices from 1"),
+        (("--memory-gb", "0"), "--memory-gb above 0, got 1 and 0.0"),
+        (("--blend", "cosine"), "--blend: expected one of ['gaussian', 'crop']"),
+        (("--devices", "2", "--device", "cuda:1"), "expected --device cuda or cpu, got 'cuda:1'"),
+        (("--devices", "2", "--report", "run.json"), "every device would write the same --stats or --report"),
+        (("--postprocessing", "none.yaml"), "none.yaml: "),
+        (("--rotate",), "expected a plane in which voxels and patch are square"),
+    ],
+)
+def test_wrong_words_are_told(
+    tmp_path: Path, scans: Path, words: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # voxels of 0.8 mm × 0.8 mm × 2.5 mm and a patch that is no square
+    from tiny_checkpoint import tiny_plan
+
+    path = save_checkpoint(tmp_path / "oblong.ckpt", plan=tiny_plan(patch_size=(12, 8, 8)))
+    device = () if "--device" in words else ("--device", "cpu")
+    assert predict(path, "-i", scans, "-o", tmp_path / "out", *words, *device) == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("masks", "labels", "-i", "images"), "-i goes with a checkpoint"),
+        (("x.ckpt", "labels"), "a checkpoint needs the images of the validation cases"),
+        (("masks", "labels", "-o", "rules.txt"), "expected a file ending in .yaml"),
+        (("none", "labels"), "no prediction file or folder none"),
+    ],
+)
+def test_wrong_words_of_tuning_are_told(
+    tmp_path: Path,
+    tiny_nifti: NiftiFactory,
+    words: tuple[str, ...],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny_nifti("labels/a.nii.gz", np.zeros((4, 4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert main(["tune-postprocessing", *words]) == 2
+    assert text in capsys.readouterr().err
