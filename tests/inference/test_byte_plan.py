@@ -145,9 +145,9 @@ print(json.dumps([announced.host_bytes, peak[0], before, int(prediction.labels.s
 @pytest.mark.parametrize(
     ("shape", "spacing", "classes", "clean"),
     [
-        ((160, 160, 160), (1.0, 1.0, 1.0), 12, False),
-        ((200, 200, 60), (0.8, 0.8, 2.0), 12, False),
-        ((256, 256, 128), (2.0, 2.0, 2.0), 2, True),
+        ((128, 128, 128), (1.0, 1.0, 1.0), 40, False),
+        ((160, 160, 48), (0.8, 0.8, 2.0), 40, False),
+        ((112, 112, 60), (2.0, 2.0, 2.0), 2, True),
     ],
 )
 def test_what_is_taken_stays_within_what_was_announced(shape, spacing, classes, clean) -> None:
