@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medconv.inference.window import SIGMA_SHARE
+from medconv.inference.tiles import SIGMA_SHARE
 from medconv.io.geometry import NATIVE
 from medconv.planning import Intensity, Plan
 
