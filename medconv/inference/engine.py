@@ -97,9 +97,8 @@ class CaseEngine:
             image = image[None].to(way.gather)
         size, shape = self.preprocessor.scores_shape(record), self.preprocessor.turned_shape(record)
         most_rows = rows_at_once(size, shape, way.slab_elements)
-        rows = mean_rows(
-            [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
-        )
+        members = [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
+        rows = mean_rows(members, exclusive=not self.preprocessor.plan.regions)
         del image
 
         def timed(start: int, stop: int) -> Tensor:

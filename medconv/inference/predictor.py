@@ -110,7 +110,7 @@ class Predictor:
         if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
             raise ConfigError(f"postprocessing: expected labels of {self.plan.label_names}, got {unknown}")
         plan = self.plan
-        free_axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.label_names.values())
+        free_axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
         self.mirrored_axes = free_axes if mirror else ()
         members = []
         for network, plan in zip(networks, plans, strict=True):
