@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
@@ -25,26 +24,13 @@ from medconv.cli.plain_speech import speak_plainly
 from medconv.cli.planned_network import keep_plan, settle_network
 from medconv.cli.preview import write_preview
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
+from medconv.cli.watchers import watchers
 from medconv.datamodules import SegmentationDataModule
-from medconv.datamodules.splits_file import SPLITS_FILE
 from medconv.errors import ConfigError, MedconvError
 from medconv.io.atomic import write_text
 from medconv.models import restrict_class_paths
 from medconv.models.parse_errors import explain_parse_error
-from medconv.reporting import draw_overlay
-from medconv.reporting.report import WORST_SHOWN
-from medconv.training import (
-    AtomicCheckpointIO,
-    DataWait,
-    EpochReport,
-    LastCheckpoint,
-    OverlayPictures,
-    RandomState,
-    SegmentationTask,
-    SplitsRecord,
-    StopOnNonFinite,
-    build_task,
-)
+from medconv.training import AtomicCheckpointIO, SegmentationTask, build_task
 from medconv.training.build import build_data
 
 log = logging.getLogger("medconv")
@@ -196,7 +182,7 @@ class MedconvCLI(LightningCLI):
         kwargs["default_root_dir"] = self.run.path
         kwargs["logger"] = self._loggers(given.get("logger"))
         kwargs["plugins"] = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
-        kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *self._callbacks()]
+        kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *watchers(self.subcommand, self.run.path)]
         return super().instantiate_trainer(**kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -265,27 +251,6 @@ class MedconvCLI(LightningCLI):
         for key in ("model", "data"):
             config[self.subcommand].pop(key, None)
         return self.parser.instantiate(config, instantiate_groups=False)
-
-    def _callbacks(self) -> list[Callback]:
-        folder = self.run.path
-        pictures = OverlayPictures(draw_overlay, folder / "overlays", num_worst=WORST_SHOWN)
-        if self.subcommand != "fit":
-            return [pictures]
-        common: dict[str, Any] = {
-            "dirpath": folder,
-            "auto_insert_metric_name": False,
-            "enable_version_counter": False,
-        }
-        return [
-            DataWait(),
-            EpochReport(),
-            RandomState(),
-            SplitsRecord(folder / SPLITS_FILE),
-            StopOnNonFinite(),
-            pictures,
-            ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
-            LastCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
-        ]
 
     def _loggers(self, given: Any) -> list[Logger]:
         if given is False:

@@ -20,10 +20,11 @@ from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.mirroring import mirror_axes
 from medconv.planning.plan import NORMALIZATIONS, Plan
 from medconv.planning.proposal import NetworkPlan, Proposal, TrainingPlan
-from medconv.planning.propose import Wishes, propose, propose_plan
+from medconv.planning.propose import propose, propose_plan
 from medconv.planning.rules import median_shape, median_spacing
 from medconv.planning.sizes import Cost, Sizes, fit_sizes
 from medconv.planning.stages import StagePlan, plan_stages
+from medconv.planning.wishes import Wishes
 
 __all__ = [
     "NORMALIZATIONS",

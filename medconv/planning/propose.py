@@ -8,9 +8,8 @@ from functools import partial
 from math import prod
 from typing import Any, Literal
 
-from medconv.errors import ConfigError, DatasetError, MedconvError
+from medconv.errors import ConfigError, DatasetError
 from medconv.io.cases import Case, Dataset
-from medconv.io.geometry import check_orientation
 from medconv.planning import reasons as why
 from medconv.planning.bounds import check_count
 from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
@@ -26,45 +25,12 @@ from medconv.planning.rules import median_shape
 from medconv.planning.sizes import Cost, Sizes, fit_sizes
 from medconv.planning.stages import FIRST_CHANNELS, MOST_CHANNELS, StagePlan
 from medconv.planning.voxels import CaseVoxels, Watch, read_voxels
+from medconv.planning.wishes import Wishes
 
 STEPS_PER_EPOCH, EPOCHS = 250, 1000
 
 OperatorCost = Callable[[Plan, StagePlan], Cost]
 """Bytes of a training step with the patch, channels and classes of a plan."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user decided; ``None`` leaves it to the rules.
-
-    Args:
-        orientation: Directions of the axes in 3-D. Datasets of single slices keep their stored axes.
-        spacing_mm: Voxel edge lengths to work at.
-        patch_size: Voxels of a patch.
-        batch_size: Patches in a step.
-        normalization: One entry a channel.
-        memory_gb: Of the GPU, in 10⁹ bytes.
-        resolution: ``"low"``: coarser, until a patch sees a quarter of the median case.
-    """
-
-    orientation: str = "RAS"
-    spacing_mm: Sequence[float] | None = None
-    patch_size: Sequence[int] | None = None
-    batch_size: int | None = None
-    normalization: Sequence[str] | None = None
-    memory_gb: float = PLAIN.memory_gb
-    resolution: Literal["full", "low"] = "full"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.memory_gb < 10_000:
-            raise ConfigError(f"memory_gb: expected a number above 0, got {self.memory_gb}")
-        for name, sizes in (("patch_size", self.patch_size), ("batch_size", [self.batch_size or 1])):
-            if any(size < 1 for size in sizes or ()):
-                raise ConfigError(f"{name}: expected 1 or more, got {', '.join(map(str, sizes or ()))}")
-        try:
-            check_orientation(self.orientation)
-        except MedconvError as error:
-            raise ConfigError(f"orientation: {error}") from error
 
 
 def propose_plan(dataset: Dataset, **wishes: Any) -> Plan:

@@ -1,0 +1,43 @@
+"""What watches every run: reports, pictures, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from medconv.datamodules.splits_file import SPLITS_FILE
+from medconv.reporting import draw_overlay
+from medconv.reporting.report import WORST_SHOWN
+from medconv.training import (
+    DataWait,
+    EpochReport,
+    LastCheckpoint,
+    OverlayPictures,
+    RandomState,
+    SplitsRecord,
+    StopOnNonFinite,
+)
+
+
+def watchers(command: str, folder: Path) -> list[Callback]:
+    """The callbacks of a command that writes into ``folder``."""
+    pictures = OverlayPictures(draw_overlay, folder / "overlays", num_worst=WORST_SHOWN)
+    if command != "fit":
+        return [pictures]
+    common: dict[str, Any] = {
+        "dirpath": folder,
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+    }
+    return [
+        DataWait(),
+        EpochReport(),
+        RandomState(),
+        SplitsRecord(folder / SPLITS_FILE),
+        StopOnNonFinite(),
+        pictures,
+        ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
+        LastCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
+    ]
