@@ -1,14 +1,16 @@
 # Each target works on a fresh machine: it makes .venv, installs what is needed, then does its work.
-# Variables: PYTHON=python3.12 (which Python builds .venv), ARGS="…" (passed on), SLOW=1 (test: slow tests too).
+# Variables: PYTHON=python3.12 (which Python builds .venv), ARGS="…" (passed on), SLOW=1 (test: slow tests too),
+# WORKERS=2 (processes that share the quick tests).
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 SLOW   ?=
+WORKERS ?= 2
 
 PY        := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-MARKERS   := $(if $(SLOW),,-m "not slow")
+MARKERS   := $(if $(SLOW),,-m "not slow" -n $(WORKERS))
 
 .DEFAULT_GOAL := help
 .PHONY: demo test test-all test-slow lint format install clean help

@@ -327,11 +327,15 @@ def huge(job: Job) -> dict:
 
 
 def translated(theirs: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
-    """nnU-Net's PlainConvUNet as medconv's UNet: another order of stages, and skip before upsampled map.
+    """nnU-Net's PlainConvUNet as medconv's UNet: axes reversed, another order of stages, and skip before upsampled map.
 
-    Its convolutions have a bias that the instance norm behind them takes away again; ours have none.
+    It reads a NIfTI volume as (z, y, x), medconv as (x, y, z). Its convolutions have a bias that the instance norm behind
+    them takes away again; ours have none.
     """
     ours = {}
+    theirs = {
+        key: value.permute(0, 1, 4, 3, 2) if value.dim() == 5 else value for key, value in theirs.items()
+    }
     for key, value in theirs.items():
         if match := re.fullmatch(r"encoder\.stages\.(\d+)\.0\.convs\.(\d+)\.(conv|norm)\.(\w+)", key):
             side, stage, unit, part, kind = "encoder", int(match[1]), match[2], match[3], match[4]

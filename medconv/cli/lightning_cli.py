@@ -182,7 +182,10 @@ class MedconvCLI(LightningCLI):
         kwargs["default_root_dir"] = self.run.path
         kwargs["logger"] = self._loggers(given.get("logger"))
         kwargs["plugins"] = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
-        kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *watchers(str(self.subcommand), self.run.path)]
+        kwargs["callbacks"] = [
+            *_as_list(given.get("callbacks")),
+            *watchers(str(self.subcommand), self.run.path),
+        ]
         return super().instantiate_trainer(**kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 import medconv
 from medconv.cli.info import operators_by_stage
 from medconv.cli.main import main
+from medconv.inference.checkpoint import read_checkpoint
 from medconv.ops import StandardConv, SymmetricConv
 
 
@@ -37,7 +38,7 @@ def test_json_holds_everything(checkpoint: Path, capsys: pytest.CaptureFixture[s
         1e-3,
         {"fold": 0},
     )
-    network = medconv.load(checkpoint, device="cpu")._members[0][0]
+    network = read_checkpoint(checkpoint).build()
     assert 0 < facts["parameters"] < sum(p.numel() for p in network.parameters())  # tied weights count once
     operators = facts["operators"]
     assert len(operators) >= 3

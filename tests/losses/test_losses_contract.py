@@ -145,6 +145,7 @@ def test_it_carries_no_state_and_survives_copying(loss: Loss) -> None:
         assert twin(logits, target) == loss(logits, target)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")  # dynamo does
 def test_it_compiles_in_one_graph(loss: Loss) -> None:
     logits, target = draw(SHAPES[1])

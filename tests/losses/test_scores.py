@@ -117,8 +117,13 @@ def test_mistakes_are_named():
         CrossEntropyLoss(class_weights=[1, 2])(logits, target, regions=REGIONS)
 
 
+@pytest.mark.slow  # compiles
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")  # dynamo does
-@pytest.mark.parametrize("loss", [BoundaryLoss(spacing_mm=(1.0, 2.0)), DiceCrossEntropyLoss()], ids=repr)
+@pytest.mark.parametrize(
+    "loss",
+    [BoundaryLoss(spacing_mm=(1.0, 2.0)), DiceCrossEntropyLoss()],
+    ids=lambda loss: type(loss).__name__,
+)
 def test_with_regions_and_unknown_voxels_nothing_asks_the_device_for_a_value(loss):
     outputs = [torch.randn(2, 3, 6, 4), torch.randn(2, 3, 3, 2)]
     target = torch.randint(0, 5, (2, 1, 6, 4))
