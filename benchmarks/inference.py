@@ -329,8 +329,8 @@ def huge(job: Job) -> dict:
 def translated(theirs: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
     """nnU-Net's PlainConvUNet as medconv's UNet: axes reversed, another order of stages, and skip before upsampled map.
 
-    It reads a NIfTI volume as (z, y, x), medconv as (x, y, z). Its convolutions have a bias that the instance norm behind
-    them takes away again; ours have none.
+    It reads a NIfTI volume as (z, y, x), medconv as (x, y, z). Its convolutions have a bias that the instance norm
+    behind them takes away again; ours have none.
     """
     ours = {}
     theirs = {
