@@ -1,6 +1,6 @@
 """What every operator and every attention layer costs beside the plain convolution, forwards and with its gradient.
 
-    python benchmarks/operators.py                    # on a GPU: nine minutes
+    python benchmarks/operators.py                    # on a GPU: seven minutes
     python benchmarks/operators.py --device cpu       # small shapes: does everything run?
 
 Operators are those of the catalogue, in 3-D with kernel 3 (or the smallest that they take), as many channels in as
@@ -104,7 +104,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--budget-s", type=float, default=520, help="nothing new starts after this time")
+    parser.add_argument("--budget-s", type=float, default=420, help="nothing new starts after this time")
     parser.add_argument("--rounds", type=int, default=None, help="default 30 on a GPU, 3 on a CPU")
     parser.add_argument("--only", nargs="+", help="names of layers")
     parser.add_argument("--no-compile", action="store_true")

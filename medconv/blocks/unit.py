@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -96,14 +97,42 @@ class ConvUnit(nn.Module):
 
     def _gated(self, x: Tensor) -> Tensor | None:
         """Norm, nonlinearity and attention in one, where they offer it and nobody listens to one of them."""
-        gates = getattr(self.attention, "gates_of_means", None)
-        together = getattr(self.norm, "gated", None)
-        if gates is None or together is None or not self.attention.sees_only_means:
+        norm: Any = self.norm
+        attention: Any = self.attention
+        if not isinstance(self.activation, nn.Identity) or not getattr(attention, "sees_only_means", False):
             return None
-        parts = (self.norm, self.activation, self.attention)
-        if not isinstance(self.activation, nn.Identity) or any(part._forward_hooks for part in parts):
+        if not _stands_for(norm, "gated", ("forward",)) or is_listened_to(norm, self.activation, attention):
             return None
-        return together(x, gates)
+        if not _stands_for(attention, "gates_of_means", ("forward", "gates")):
+            return None
+        gated: Tensor | None = norm.gated(x, attention.gates_of_means)
+        return gated
+
+
+def is_listened_to(*modules: nn.Module) -> bool:
+    """Whether anything is called before or after one of the modules, forwards or backwards.
+
+    Example:
+        >>> layer = nn.Identity()
+        >>> _ = layer.register_forward_pre_hook(lambda *_: None)
+        >>> is_listened_to(layer), is_listened_to(nn.Identity())
+        (True, False)
+    """
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    everywhere = any(getattr(nn.modules.module, f"_global{kind}") for kind in kinds)
+    return everywhere or any(getattr(module, kind) for module in modules for kind in kinds)
+
+
+def _stands_for(module: nn.Module, method: str, replaced: Sequence[str]) -> bool:
+    """Whether a method was written for the others as they are, and no subclass changed one of those alone."""
+
+    def home(name: str) -> type | None:
+        return next((kind for kind in type(module).__mro__ if name in vars(kind)), None)
+
+    author = home(method)
+    if author is None or any(name in vars(module) for name in replaced):
+        return False
+    return all(issubclass(author, owner) for name in replaced if (owner := home(name)) is not None)
 
 
 def build_attention(

@@ -89,6 +89,10 @@ class _Shared:
     slopes: Tensor
     slopes_of_normed: Tensor
     gates: Tensor
+    waits: bool
+    """Whether the gradient of the map will be asked for."""
+    task: int = -1
+    """The backward pass that the next two are of."""
     grad: Tensor | None = None
     sums: tuple[Tensor, Tensor] | None = None
 
@@ -110,6 +114,7 @@ class _Means(torch.autograd.Function):
         shared.slopes, shared.slopes_of_normed = grid.total(pieces)
         ctx.save_for_backward(x, weight, bias)
         ctx.shared = shared
+        shared.waits = any(ctx.needs_input_grad[:3])
         return _scaled(shared.slopes_of_normed, weight, shared.slopes, bias) / grid.voxels
 
     @staticmethod
@@ -117,16 +122,18 @@ class _Means(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         shared: _Shared = ctx.shared
-        if shared.grad is None or shared.sums is None:
-            raise RuntimeError("expected the gradient of the gated map before that of its means, got none")
-        grid, (grad, pitch) = shared.grid, rows_of(shared.grad)
+        grid = shared.grid
         every = (grads[0] / grid.voxels).contiguous()
-        passed, product = shared.sums
-        sum_grad = _scaled(passed, shared.gates, every, shared.slopes)
-        sum_product = _scaled(product, shared.gates, every, shared.slopes_of_normed)
+        if shared.grad is not None and shared.sums is not None and shared.task == _current_task():
+            (grad, pitch), gates, (passed, product) = rows_of(shared.grad), shared.gates, shared.sums
+        else:  # somebody asks for the gradient of the gates alone: the gated map has none, here as nought times x
+            grad, pitch = x, grid.channels
+            gates = passed = product = torch.zeros_like(shared.gates)
+        sum_grad = _scaled(passed, gates, every, shared.slopes)
+        sum_product = _scaled(product, gates, every, shared.slopes_of_normed)
         dx = empty_like(x)
         _gated_gradient[grid.of_tiles](
-            x, grad, shared.mean, shared.rstd, weight, bias, shared.gates, every, sum_grad, sum_product, dx,
+            x, grad, shared.mean, shared.rstd, weight, bias, gates, every, sum_grad, sum_product, dx,
             grid.voxels, grid.channels, pitch, shared.slope, **grid.tile,
         )  # fmt: skip
         shared.grad = shared.sums = None
@@ -155,12 +162,18 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         shared: _Shared = ctx.shared
-        shared.grad, pitch = rows_of(grads[0])
-        shared.sums = sum_gradients(
-            x, shared.grad, pitch, shared.mean, shared.rstd, weight, bias, shared.grid, shared.slope
+        grad, pitch = rows_of(grads[0])
+        passed, product = sum_gradients(
+            x, grad, pitch, shared.mean, shared.rstd, weight, bias, shared.grid, shared.slope
         )
-        passed, product = shared.sums
+        if shared.waits:
+            shared.grad, shared.sums, shared.task = grad, (passed, product), _current_task()
         return None, None, None, _scaled(product, weight, passed, bias), None
+
+
+def _current_task() -> int:
+    """A number of the backward pass that is under way."""
+    return int(torch._C._current_graph_task_id())
 
 
 def _scaled(x: Tensor, by: Tensor, y: Tensor, by_too: Tensor) -> Tensor:

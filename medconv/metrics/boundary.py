@@ -155,4 +155,6 @@ def steps(shape: tuple[int, ...]) -> IntArray:
         >>> steps((5, 4, 3)).tolist()
         [12, 3, 1]
     """
-    return np.array([prod(shape[axis + 1 :]) for axis in range(len(shape))], dtype=np.intp)
+    distances = np.array([prod(shape[axis + 1 :]) for axis in range(len(shape))], dtype=np.intp)
+    distances.setflags(write=False)  # all callers share it
+    return distances

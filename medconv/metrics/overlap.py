@@ -119,7 +119,7 @@ def _narrow(labels: LabelMap) -> LabelMap:
     if labels.dtype.itemsize == 1 or not labels.size:
         return labels
     # looked at without a sign, a negative label is larger than any other: one pass instead of two
-    top = labels.view(f"u{labels.itemsize}").max()
+    top = labels.view(labels.dtype.str.replace("i", "u")).max()
     if labels.dtype.kind == "i" and top > np.iinfo(labels.dtype).max:
         return labels
     return labels.astype(np.min_scalar_type(int(top)), copy=False)

@@ -172,7 +172,11 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
     """
     check_empties(empties)
     ordered = sorted(rows, key=lambda row: (*label_order(row.label), row.case_id))
-    labels = tuple(_summarise_label(list(g), empties) for _, g in groupby(ordered, key=lambda row: row.label))
+    # where no row of the table has a distance, surfaces were not measured
+    measured = any(not isnan(row.hd_mm) for row in ordered)
+    labels = tuple(
+        _summarise_label(list(g), empties, measured) for _, g in groupby(ordered, key=lambda row: row.label)
+    )
     counted = in_the_mean([entry.label for entry in labels])
     return Summary(
         labels=labels,
@@ -225,7 +229,7 @@ def case_means(rows: Iterable[CaseRow], score: str, empties: Empties | float) ->
     return {case_id: mean(own) for case_id, own in values.items()}
 
 
-def _summarise_label(rows: Sequence[CaseRow], empties: Empties | float) -> LabelSummary:
+def _summarise_label(rows: Sequence[CaseRow], empties: Empties | float, measured: bool) -> LabelSummary:
     present = [row for row in rows if not (row.ref_empty and row.pred_empty)]
     return LabelSummary(
         label=rows[0].label,
@@ -235,15 +239,13 @@ def _summarise_label(rows: Sequence[CaseRow], empties: Empties | float) -> Label
         n_missed=sum(row.pred_empty and not row.ref_empty for row in rows),
         n_false_positive=sum(row.ref_empty and not row.pred_empty for row in rows),
         n_both_empty=len(rows) - len(present),
-        n_without_surface=_count_without_surface(rows),
+        n_without_surface=_count_without_surface(rows) if measured else 0,
         scores={name: _spread([score_of(row, name, empties) for row in present]) for name in SCORES},
     )
 
 
 def _count_without_surface(rows: Sequence[CaseRow]) -> int:
-    both = [row.hd_mm for row in rows if not row.ref_empty and not row.pred_empty]
-    # where no row has a distance, surfaces were not measured
-    return sum(not isfinite(mm) for mm in both) if not all(map(isnan, both)) else 0
+    return sum(not isfinite(row.hd_mm) for row in rows if not row.ref_empty and not row.pred_empty)
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -81,6 +81,7 @@ class MeasuredTask(pl.LightningModule):
         assert self.table is not None
         assert self._measuring is not None
         self._measuring.finish()
+        self._measuring = None  # threads cannot be copied with the task
         self.result = self.table.compute()
         summary = self.result.summary()
         if not self.trainer.sanity_checking:

@@ -80,6 +80,57 @@ def test_gates_that_do_not_hear_the_means_are_refused():
         through_gates(x.requires_grad_(), weight, bias, 1e-5, 0.01, lambda _: constant)
 
 
+class _Halved(ChannelAttention):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+@pytest.mark.parametrize("part", ["norm", "attention"])
+@pytest.mark.parametrize(
+    "listen", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
+def test_who_listens_to_a_part_is_heard(part, listen, monkeypatch):
+    monkeypatch.setattr(
+        "medconv.blocks.normalisation.gated_instance_norm_act", lambda *_: pytest.fail("not asked")
+    )
+    unit = ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention)
+    heard = []
+    getattr(getattr(unit, part), listen)(lambda *_: heard.append(1) and None)
+    unit(torch.randn(1, 2, 4, 4, 4, requires_grad=True)).sum().backward()
+    assert heard == [1]
+
+
+def slow(x, weight, bias, gate):
+    return gate(plain_instance_norm_act(x, weight, bias, 1e-5, 0.01))
+
+
+def test_gradients_of_parts_and_of_the_gates_alone_are_right():
+    gate = layer(6)
+    x, weight, bias = inputs((2, 6, 4, 5, 3))
+    frozen = through_gates(x, weight, bias, 1e-5, 0.01, gate.gates_of_means)
+    got = torch.autograd.grad(frozen.square().mean(), list(gate.parameters()))
+    wanted = torch.autograd.grad(slow(x, weight, bias, gate).square().mean(), list(gate.parameters()))
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+    seen = []
+    y = through_gates(
+        x.requires_grad_(),
+        weight,
+        bias,
+        1e-5,
+        0.01,
+        lambda m: (seen.append(gate.gates_of_means(m)), seen[-1])[1],
+    )
+    torch.autograd.grad(
+        y.square().mean(), list(gate.parameters()), retain_graph=True
+    )  # leaves its map behind
+    (alone,) = torch.autograd.grad(seen[0].square().mean(), x, retain_graph=True)
+    z = plain_instance_norm_act(x, weight, bias, 1e-5, 0.01)
+    (expected,) = torch.autograd.grad(gate.gates(z).square().mean(), x)
+    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-3)
+
+
 def test_a_unit_takes_the_quick_way_unless_somebody_listens(monkeypatch):
     taken = []
     monkeypatch.setattr(
@@ -95,6 +146,7 @@ def test_a_unit_takes_the_quick_way_unless_somebody_listens(monkeypatch):
     assert (len(taken), len(heard)) == (1, 1)
     handle.remove()
     for other in (
+        ConvUnit(3, 2, 4, conv=StandardConv, attention=_Halved),
         ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention, norm="batch"),
         ConvUnit(3, 2, 4, conv=StandardConv, attention=ChannelAttention, activation="gelu"),
         ConvUnit(3, 2, 4, conv=StandardConv),

@@ -273,3 +273,15 @@ def test_the_order_of_voxels_in_memory_is_of_no_account(convention: SurfaceConve
         )
         for rows in others:
             assert not [a.contradictions(b) for a, b in zip(first, rows, strict=True) if a.contradictions(b)]
+
+
+def test_the_order_of_bytes_is_of_no_account() -> None:
+    pred, ref, spacing_mm = case(0)
+    names = {value * 256: name for value, name in NAMES.items()}  # the low byte of each is 0
+    expected = [row.dice for row in measure_case("a", pred, ref, spacing_mm, NAMES)]
+    tables = [
+        measure_case("a", *(m.astype(kind) * kind.type(256) for m in (pred, ref)), spacing_mm, names)
+        for kind in map(np.dtype, ("<i2", ">i2", ">u2", ">i4"))
+    ]
+    for rows in tables:
+        np.testing.assert_array_equal([row.dice for row in rows], expected)

@@ -27,9 +27,11 @@ def test_the_type_of_a_convolution_is_what_autocast_makes_of_it() -> None:
 
 
 def test_the_compiler_looks_through_both() -> None:
-    def law(x: torch.Tensor) -> torch.Tensor:
+    def law(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        narrow = x.to(convolution_dtype(x))
         with full_precision(x):
-            return x.to(convolution_dtype(x)) * 2
+            return narrow, x @ x
 
-    x = torch.randn(3)
-    assert torch.equal(torch.compile(law, fullgraph=True, backend="eager")(x), 2 * x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow, product = torch.compile(law, fullgraph=True, backend="eager")(torch.randn(3, 3))
+    assert (narrow.dtype, product.dtype) == (torch.bfloat16, torch.float32)

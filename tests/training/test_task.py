@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -92,6 +94,7 @@ def test_surfaces_are_measured_every_second_validation_if_asked_and_always_at_th
     assert "val/dice" in run.callback_metrics
     run.validate(task, data, verbose=False)
     assert seen[-1] == (True, True)
+    copy.deepcopy(task.cpu())  # callbacks that keep snapshots do
     with pytest.raises(ConfigError, match="expected surface_every of 1 or more validations, got 0"):
         build_task({"network": NETWORK, "surface_every": 0})
 
