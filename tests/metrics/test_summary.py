@@ -163,7 +163,7 @@ def test_structures_cut_off_on_every_side_are_counted_and_never_better_than_miss
     summary = summarise(rows.values())
     (organ,) = summary.labels
     assert (organ.n_valid, organ.n_missed, organ.n_without_surface) == (3, 1, 2)
-    of_two = [rows["both"], measure_case("other", inner, inner, 1, {2: "box"}, convention=ignore)[0]]
+    of_two = [rows["both"], measure_case("other", inner * 2, inner * 2, 1, {2: "box"}, convention=ignore)[0]]
     assert summarise(of_two).labels[0].n_without_surface == 1, "also where no case of the label has a surface"
     assert organ.mean_hd_mm == pytest.approx(2 * 7 * 3**0.5 / 3)
     assert "No surface inside the image in 2 of 3 structures" in format_summary(summary)
