@@ -14,6 +14,14 @@ from medconv.inference.host_memory import free_device_bytes, free_host_bytes
 
 T = TypeVar("T")
 
+_LACK_OF_MEMORY = (  # that PyTorch raises as a plain RuntimeError: of MPS, CUDA and its libraries, and processors
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "defaultcpuallocator: can't allocate memory",
+    "defaultcpuallocator: not enough memory",
+)
+
 
 def within_limits(
     plans: Iterable[BytePlan], limit_gb: float | None = None, name: str = "the case"
@@ -81,9 +89,8 @@ def first_that_fits(attempts: Iterable[tuple[str, Callable[[], T]]]) -> tuple[T,
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    # on a processor PyTorch raises a plain RuntimeError
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return known or any(words in str(error).lower() for words in _LACK_OF_MEMORY)
 
 
 def _fits(plan: BytePlan, limit_gb: float | None) -> bool:
