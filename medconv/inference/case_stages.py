@@ -168,7 +168,7 @@ class CaseStages:
 
     def close(self) -> None:
         """Give up claims on cases that were begun and will not be finished."""
-        for way in self._on_their_way:
+        for way in tuple(self._on_their_way):  # a second interruption may leave a thread at work
             way.held.close()
 
     def _is_done(self, output: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ def overlapped(
     read: Callable[[Job], Read],
     compute: Callable[[Read], Computed],
     write: Callable[[Computed], Result],
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of ``write(compute(read(job)))``, in the order of the jobs.
 
     One thread reads one job ahead, one writes the job before; computing stays in the thread of the caller. At
