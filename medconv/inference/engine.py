@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +73,7 @@ class CaseEngine:
         self.members = tuple(
             Member(self._arranged(m.network.eval().to(device)), m.patch_size, m.turns) for m in members
         )
-        self._tile_bytes: dict[tuple[Any, ...], int] = {}
+        self._tile_bytes: dict[tuple[int, str], int] = {}
         self._lock = Lock()
 
     @torch.inference_mode()
@@ -117,7 +117,7 @@ class CaseEngine:
             self.preprocessor.turned_shape(record),
             self.preprocessor.plan.num_classes,
             tuple(member.patch_size for member in self.members),
-            tuple(self._bytes_of_a_tile(member, device) for member in self.members),
+            tuple(self._bytes_of_a_tile(number, device) for number in range(len(self.members))),
         )
 
     @property
@@ -131,9 +131,9 @@ class CaseEngine:
             for tensor in (*member.network.parameters(), *member.network.buffers())
         )
 
-    def _bytes_of_a_tile(self, member: Member, device: torch.device) -> int:
-        """What a network takes for one tile; those of one class and patch size are taken to be alike."""
-        key = (member.patch_size, device.type, type(member.network))
+    def _bytes_of_a_tile(self, number: int, device: torch.device) -> int:
+        """What a network takes for one tile; networks of one class may differ in their widths."""
+        key, member = (number, device.type), self.members[number]
         with self._lock:
             if key not in self._tile_bytes:
                 is_real = device.type == self.device.type != "cpu"
