@@ -90,6 +90,22 @@ def test_where_none_fits_the_least_is_told() -> None:
         list(within_limits(plans, 5, "scan.nii"))
 
 
+def test_the_memory_that_is_too_small_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medconv.inference.memory.free_host_bytes", lambda: 10 * GIB)
+    monkeypatch.setattr(
+        "medconv.inference.memory.free_device_bytes",
+        lambda device: 4 * GIB if device.type == "cuda" else None,
+    )
+    on_card, on_cpu = BytePlan(Way(GPU, GPU, 4), 2 * GIB, 90 * GIB), BytePlan(Way(CPU, CPU, 1), 12 * GIB)
+    text = r"at most 10\.0 more GiB of main memory, but it takes at most 12\.0 GiB of main memory, one tile at a t"
+    with pytest.raises(MedconvError, match=text):
+        list(within_limits([on_card, on_cpu]))
+    with pytest.raises(
+        MedconvError, match=r"at most 4\.0 more GiB of cuda:0, but it takes at most 2\.0 GiB of main"
+    ):
+        list(within_limits([on_card]))
+
+
 def test_activations_are_those_that_live_at_once() -> None:
     network = torch.nn.Sequential(*(torch.nn.ReLU() for _ in range(50)))
     tile = 8**3 * 4
