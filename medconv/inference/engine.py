@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -18,13 +17,14 @@ from medconv.inference.activation_peak import activation_peak_bytes
 from medconv.inference.byte_plan import CaseSize
 from medconv.inference.device import mixed_precision
 from medconv.inference.ensemble import mean_rows
+from medconv.inference.network_copy import copy_with
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import Turn
 from medconv.inference.ways import Way
 from medconv.inference.window import TileRows
 from medconv.io import Volume
-from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
+from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
 
 M = TypeVar("M", Tensor, nn.Module)
@@ -93,8 +93,9 @@ class CaseEngine:
             probabilities: ``(K, *S)``, filled with the probability of each class.
         """
         with watch.stage("preprocess"):
-            image, record = self.preprocessor.apply(volume, way.device)
-            image = image[None].to(way.gather)
+            # where scores are gathered on the processor, the volume may be too large for the card too
+            image, record = self.preprocessor.apply(volume, way.gather)
+            image = image[None]
         size, shape = self.preprocessor.scores_shape(record), self.preprocessor.turned_shape(record)
         most_rows = rows_at_once(size, shape, way.slab_elements)
         members = [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
@@ -160,7 +161,8 @@ class CaseEngine:
         if device.type == self.device.type:
             return self.members
         return [
-            Member(to_contiguous(deepcopy(m.network)).to(device), m.patch_size, m.turns) for m in self.members
+            Member(copy_with(m.network, lambda tensor: tensor.to(device).contiguous()), m.patch_size, m.turns)
+            for m in self.members
         ]
 
     def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:

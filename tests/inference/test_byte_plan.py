@@ -65,6 +65,22 @@ def test_more_of_anything_takes_more() -> None:
         assert larger.host_bytes > base.host_bytes
 
 
+def test_where_the_scores_are_gathered_there_the_volume_is_prepared() -> None:
+    sizes = [CaseSize(1, (n,) * 3, (n // 2,) * 3, (n,) * 3, 2, ((16, 16, 16),), (MIB,)) for n in (128, 512)]
+    small, large = (plan_bytes(size, Way(GPU, CPU, 1), weight_bytes=MIB) for size in sizes)
+    assert small.device_bytes == large.device_bytes, "a card that computes tiles holds nothing of the volume"
+    on_cpu = plan_bytes(sizes[1], Way(CPU, CPU, 1))
+    assert large.host_bytes == on_cpu.host_bytes
+
+
+def test_on_the_way_down_to_the_processor_the_weights_are_copied_to_it() -> None:
+    size, way = case((128, 128, 128)), Way(CPU, CPU, 1)
+    more = plan_bytes(size, way, weight_bytes=GIB).host_bytes - plan_bytes(size, way).host_bytes
+    assert GIB <= more <= 1.2 * GIB
+    on_card = Way(GPU, CPU, 1)
+    assert plan_bytes(size, on_card, weight_bytes=GIB).host_bytes == plan_bytes(size, on_card).host_bytes
+
+
 def test_a_plan_in_words() -> None:
     assert str(BytePlan(Way(GPU, CPU, 2), 3 * GIB, 5 * GIB)) == (
         "at most 3.0 GiB of main memory and 5.0 GiB of cuda:0, 2 tiles at a time on cuda:0, scores gathered on the CPU"

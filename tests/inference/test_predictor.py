@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from medconv.errors import BadImageError, ConfigError, GeometryError, MedconvError
 from medconv.inference import Predictor, load
 from medconv.inference.stopwatch import Stopwatch
-from medconv.inference.ways import ways_down
+from medconv.inference.ways import Way, ways_down
 from medconv.io import read_volume, volume_from_array
 from medconv.models import UNet
 
@@ -193,6 +193,24 @@ def test_the_tile_of_each_network_is_planned_for() -> None:
     wide, narrow = tile_bytes(networks)
     assert wide > 2 * narrow
     assert tile_bytes(networks[::-1]) == (narrow, wide)
+
+
+class PreparedError(Exception):
+    """Ends a case once it is known where it is prepared."""
+
+
+@pytest.mark.parametrize("gather", ["cpu", "cuda"])
+def test_a_volume_is_prepared_where_its_scores_are_gathered(
+    scan: Path, monkeypatch: pytest.MonkeyPatch, gather: str
+) -> None:
+    engine = threshold().engine
+
+    def told(_: Any, device: torch.device) -> Any:
+        raise PreparedError(device)
+
+    monkeypatch.setattr(engine.preprocessor, "apply", told)
+    with pytest.raises(PreparedError, match=gather):
+        engine.labels(read_volume(scan), Way(torch.device("cuda"), torch.device(gather), 1), Stopwatch())
 
 
 def test_sides_are_not_mirrored() -> None:
