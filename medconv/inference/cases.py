@@ -34,13 +34,14 @@ def predict_cases(
         skip_existing: Leave masks alone that exist; they are whole, because masks appear only when finished.
         companions: What to write beside each mask.
         measure: Whether to measure the structures of each mask.
-        overlap: Read, compute and write different cases at once; otherwise one case is in memory.
+        overlap: Read, compute and write different cases at once, but those alone that do not fit beside others;
+            otherwise one case is in memory.
     """
     stages = CaseStages(
         predictor, skip_existing=skip_existing, companions=companions, measure=measure, overlapped=overlap
     )
     if overlap:
-        results = overlapped(jobs, stages.read, stages.compute, stages.write)
+        results = overlapped(jobs, stages.read, stages.compute, stages.write, stages.goes_alone)
     else:
         results = (stages.write(stages.compute(stages.read(job))) for job in jobs)
     was_full = False
