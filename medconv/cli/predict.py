@@ -80,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
-    announcement, has_room = announce_memory(predictor, cases)
+    keeps = any(companion.needs_probabilities for companion in companions)
+    announcement, has_room = announce_memory(predictor, cases, probabilities=keeps)
     if announcement:
         print(announcement, flush=True)
     for remark in remarks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from math import prod
 from typing import Any
 
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from medconv.inference.network_copy import copy_with
 
 CPU = torch.device("cpu")
 
@@ -67,14 +68,13 @@ def _peak_on_cuda(network: Callable[[Tensor], Tensor], tile: Tensor) -> int:
 def _without_values(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     if not isinstance(network, nn.Module):
         return network
-    tensors = [*network.parameters(), *network.buffers()]
-    memo: dict[int, Any] = {}
-    for tensor in tensors:
-        bare = torch.empty_like(
-            tensor, device="meta", dtype=torch.float32 if tensor.is_floating_point() else None
-        )
-        memo[id(tensor)] = nn.Parameter(bare, False) if isinstance(tensor, nn.Parameter) else bare
-    return deepcopy(network, memo)
+    return copy_with(network, _shape_alone)
+
+
+def _shape_alone(tensor: Tensor) -> Tensor:
+    return torch.empty_like(
+        tensor, device="meta", dtype=torch.float32 if tensor.is_floating_point() else None
+    )
 
 
 @torch.no_grad()

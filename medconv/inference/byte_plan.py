@@ -84,7 +84,7 @@ def plan_bytes(
         case: Its sizes.
         way: How it is computed.
         held_bytes: Main memory that the process holds already.
-        weight_bytes: Memory of the accelerator that the weights take.
+        weight_bytes: Memory of the accelerator that the weights take; 0 where there is none.
         kept_bytes: Main memory of what is kept beside the labels, such as probabilities.
         is_cleaned: Whether labels are cleaned afterwards, for which components are numbered.
         overlapped: Whether the case before is still being written and the next one read meanwhile.
@@ -100,7 +100,8 @@ def plan_bytes(
     cleaning = _CLEANING * prod(case.shape) if is_cleaned else 0
     tiles = max(case.tile_bytes) * way.tile_batch + 2 * _padded_tile(case)
     if way.device.type == "cpu":
-        computing, device = max(prepare, compute + tiles, cleaning), 0
+        # networks of an accelerator are copied to the processor while it computes a case
+        computing, device = max(prepare, weight_bytes + compute + tiles, cleaning), 0
     elif way.gather.type == "cpu":
         computing, device = max(prepare, compute, cleaning), weight_bytes + tiles
     else:
@@ -122,7 +123,7 @@ def _prepare_bytes(case: CaseSize, voxels: int, work: int, way: Way) -> int:
     if case.turned_shape == case.work_shape:
         resampling = voxels
     # the accelerator scales a channel at once in float64, a processor in small parts
-    exact = 0 if way.device.type == "cpu" else 3 * 8 * prod(case.shape)
+    exact = 0 if way.gather.type == "cpu" else 3 * 8 * prod(case.shape)
     return max(2 * voxels + exact, resampling, work)
 
 

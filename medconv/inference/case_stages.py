@@ -62,6 +62,7 @@ class CaseOnItsWay:
         status: Once it is known, what remains is passed through.
         message: Why it failed or was skipped.
         found_disk_full: See ``CaseResult``.
+        is_alone: Whether no other case is in memory while it is computed.
         volume: After reading.
         prediction: After computing.
         structures: After measuring.
@@ -72,6 +73,7 @@ class CaseOnItsWay:
     status: Status | None = None
     message: str = ""
     found_disk_full: bool = False
+    is_alone: bool = False
     volume: Volume | None = None
     prediction: Prediction | None = None
     structures: tuple[Structure, ...] = ()
@@ -129,12 +131,20 @@ class CaseStages:
                 way.volume = to_volume(way.case.paths, self._predictor.plan.in_channels)
         return way
 
+    def goes_alone(self, way: CaseOnItsWay) -> bool:
+        """Whether the case does not fit into memory while others are read and written."""
+        with _blamed(way):
+            if way.volume is not None:
+                way.is_alone = not self._fits_beside_others(way.volume)
+        return way.is_alone
+
     def compute(self, way: CaseOnItsWay) -> CaseOnItsWay:
         """Label the volume."""
         with _blamed(way):
             if way.volume is not None:
+                overlapped = self._overlapped and not way.is_alone
                 way.prediction = self._predictor.segment(
-                    way.volume, probabilities=self._keeps, overlapped=self._overlapped
+                    way.volume, probabilities=self._keeps, overlapped=overlapped
                 )
                 way.watch.seconds.update(way.prediction.seconds)
                 way.remarks += way.prediction.notes
@@ -168,8 +178,17 @@ class CaseStages:
 
     def close(self) -> None:
         """Give up claims on cases that were begun and will not be finished."""
-        for way in self._on_their_way:
+        for way in tuple(self._on_their_way):  # a second interruption may leave a thread at work
             way.held.close()
+
+    def _fits_beside_others(self, volume: Volume) -> bool:
+        try:
+            self._predictor.byte_plan(
+                volume.geometry, volume.shape, volume.name, probabilities=self._keeps, overlapped=True
+            )
+        except MedconvError:
+            return False  # computing it alone says what else is wrong with it
+        return True
 
     def _is_done(self, output: Path) -> bool:
         return self._skip_existing and all(path.is_file() for path in _files_of(output, self._companions))

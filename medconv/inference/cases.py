@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from medconv.inference.case_stages import CaseResult, CaseStages
@@ -20,11 +21,12 @@ def predict_cases(
     companions: Sequence[Companion] = (),
     measure: bool = False,
     overlap: bool = True,
-) -> Iterator[CaseResult]:
+) -> Generator[CaseResult, None, None]:
     """Predict case after case and tell of each when it is done; a bad case does not stop the others.
 
     The next case is read and the last one written, in a thread each, while one is computed. A full disk ends it when
-    two cases in a row met it: hours of computing would be lost.
+    two cases in a row met it: hours of computing would be lost. Closed early, it
+    ends its threads first.
 
     Args:
         predictor: The network, ready.
@@ -32,22 +34,24 @@ def predict_cases(
         skip_existing: Leave masks alone that exist; they are whole, because masks appear only when finished.
         companions: What to write beside each mask.
         measure: Whether to measure the structures of each mask.
-        overlap: Read, compute and write different cases at once; otherwise one case is in memory.
+        overlap: Read, compute and write different cases at once, but those alone that do not fit beside others;
+            otherwise one case is in memory.
     """
     stages = CaseStages(
         predictor, skip_existing=skip_existing, companions=companions, measure=measure, overlapped=overlap
     )
     if overlap:
-        results = overlapped(jobs, stages.read, stages.compute, stages.write)
+        results = overlapped(jobs, stages.read, stages.compute, stages.write, stages.goes_alone)
     else:
         results = (stages.write(stages.compute(stages.read(job))) for job in jobs)
     was_full = False
     try:
-        for result in results:
-            yield result
-            if was_full and result.found_disk_full:
-                return
-            was_full = result.found_disk_full
+        with closing(results):  # ends its threads, before the claims on what they are at are given up
+            for result in results:
+                yield result
+                if was_full and result.found_disk_full:
+                    return
+                was_full = result.found_disk_full
     finally:
         stages.close()
 

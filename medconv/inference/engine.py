@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +17,14 @@ from medconv.inference.activation_peak import activation_peak_bytes
 from medconv.inference.byte_plan import CaseSize
 from medconv.inference.device import mixed_precision
 from medconv.inference.ensemble import mean_rows
+from medconv.inference.network_copy import copy_with
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import Turn
 from medconv.inference.ways import Way
 from medconv.inference.window import TileRows
 from medconv.io import Volume
-from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
+from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
 
 M = TypeVar("M", Tensor, nn.Module)
@@ -73,7 +73,7 @@ class CaseEngine:
         self.members = tuple(
             Member(self._arranged(m.network.eval().to(device)), m.patch_size, m.turns) for m in members
         )
-        self._tile_bytes: dict[tuple[Any, ...], int] = {}
+        self._tile_bytes: dict[tuple[int, str], int] = {}
         self._lock = Lock()
 
     @torch.inference_mode()
@@ -93,8 +93,9 @@ class CaseEngine:
             probabilities: ``(K, *S)``, filled with the probability of each class.
         """
         with watch.stage("preprocess"):
-            image, record = self.preprocessor.apply(volume, way.device)
-            image = image[None].to(way.gather)
+            # where scores are gathered on the processor, the volume may be too large for the card too
+            image, record = self.preprocessor.apply(volume, way.gather)
+            image = image[None]
         size, shape = self.preprocessor.scores_shape(record), self.preprocessor.turned_shape(record)
         most_rows = rows_at_once(size, shape, way.slab_elements)
         members = [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
@@ -117,7 +118,7 @@ class CaseEngine:
             self.preprocessor.turned_shape(record),
             self.preprocessor.plan.num_classes,
             tuple(member.patch_size for member in self.members),
-            tuple(self._bytes_of_a_tile(member, device) for member in self.members),
+            tuple(self._bytes_of_a_tile(number, device) for number in range(len(self.members))),
         )
 
     @property
@@ -131,9 +132,9 @@ class CaseEngine:
             for tensor in (*member.network.parameters(), *member.network.buffers())
         )
 
-    def _bytes_of_a_tile(self, member: Member, device: torch.device) -> int:
-        """What a network takes for one tile; those of one class and patch size are taken to be alike."""
-        key = (member.patch_size, device.type, type(member.network))
+    def _bytes_of_a_tile(self, number: int, device: torch.device) -> int:
+        """What a network takes for one tile; networks of one class may differ in their widths."""
+        key, member = (number, device.type), self.members[number]
         with self._lock:
             if key not in self._tile_bytes:
                 is_real = device.type == self.device.type != "cpu"
@@ -160,7 +161,8 @@ class CaseEngine:
         if device.type == self.device.type:
             return self.members
         return [
-            Member(to_contiguous(deepcopy(m.network)).to(device), m.patch_size, m.turns) for m in self.members
+            Member(copy_with(m.network, lambda tensor: tensor.to(device).contiguous()), m.patch_size, m.turns)
+            for m in self.members
         ]
 
     def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:

@@ -14,6 +14,14 @@ from medconv.inference.host_memory import free_device_bytes, free_host_bytes
 
 T = TypeVar("T")
 
+_LACK_OF_MEMORY = (  # that PyTorch raises as a plain RuntimeError: of MPS, CUDA and its libraries, and processors
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "defaultcpuallocator: can't allocate memory",
+    "defaultcpuallocator: not enough memory",
+)
+
 
 def within_limits(
     plans: Iterable[BytePlan], limit_gb: float | None = None, name: str = "the case"
@@ -26,20 +34,21 @@ def within_limits(
         name: How the error calls the case.
 
     Raises:
-        MedconvError: None stays within; with what the smallest takes.
+        MedconvError: None stays within; with what the one takes that misses least, and which memory it misses.
     """
-    over: list[BytePlan] = []
+    over: list[tuple[float, str, BytePlan]] = []
     fitting = 0
     for plan in plans:
-        if _fits(plan, limit_gb):
+        missing, room = _shortage(plan, limit_gb)
+        if missing <= 0:
             fitting += 1
             yield plan
         else:
-            over.append(plan)
+            over.append((missing, room, plan))
     if not fitting:
-        least = min(over, key=lambda plan: plan.host_bytes)
+        _, room, least = min(over, key=lambda short: short[0])
         raise MedconvError(
-            f"{name}: expected to need at most {_allowed(limit_gb)} GiB of memory, but it takes {least}; "
+            f"{name}: expected to need at most {room}, but it takes {least}; "
             "crop or split the volume, close other programs, or raise --memory-gb on a larger machine"
         )
 
@@ -81,19 +90,25 @@ def first_that_fits(attempts: Iterable[tuple[str, Callable[[], T]]]) -> tuple[T,
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    # on a processor PyTorch raises a plain RuntimeError
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return known or any(words in str(error).lower() for words in _LACK_OF_MEMORY)
 
 
-def _fits(plan: BytePlan, limit_gb: float | None) -> bool:
+def _shortage(plan: BytePlan, limit_gb: float | None) -> tuple[float, str]:
+    """Bytes that are missing of the memory that is tighter, 0 or less where none are; and what there is of it."""
     if limit_gb is not None:
-        return max(plan.host_bytes, plan.device_bytes) <= limit_gb * GIB
-    host, device = free_host_bytes(), free_device_bytes(plan.way.device)
+        return max(plan.host_bytes, plan.device_bytes) - limit_gb * GIB, f"{limit_gb:g} GiB of memory"
     held_host, held_device = plan.held_bytes
-    fits_host = host is None or plan.host_bytes - held_host <= host
-    return fits_host and (device is None or plan.device_bytes - held_device <= device)
-
-
-def _allowed(limit_gb: float | None) -> str:
-    return f"{limit_gb:g}" if limit_gb is not None else f"{(free_host_bytes() or 0) / GIB:.1f} more"
+    device = plan.way.device
+    memories = (
+        (plan.host_bytes - held_host, free_host_bytes(), "main memory"),
+        (plan.device_bytes - held_device, free_device_bytes(device), str(device)),
+    )
+    return max(
+        (
+            (needed - free, f"{free / GIB:.1f} more GiB of {where}")
+            for needed, free, where in memories
+            if free is not None
+        ),
+        default=(0, "what is free"),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +17,8 @@ def overlapped(
     read: Callable[[Job], Read],
     compute: Callable[[Read], Computed],
     write: Callable[[Computed], Result],
-) -> Iterator[Result]:
+    goes_alone: Callable[[Read], bool] = lambda _: False,
+) -> Generator[Result, None, None]:
     """The results of ``write(compute(read(job)))``, in the order of the jobs.
 
     One thread reads one job ahead, one writes the job before; computing stays in the thread of the caller. At
@@ -29,6 +30,8 @@ def overlapped(
         read: Of one job.
         compute: Of what was read.
         write: Of what was computed.
+        goes_alone: Whether what was read is computed and written with no other job in memory: it waits until the one
+            before is written, and the next is read only after it.
 
     Example:
         >>> list(overlapped([1, 2, 3], str, lambda text: text * 2, int))
@@ -43,13 +46,22 @@ def overlapped(
         ahead, behind = begin(), None
         while ahead is not None:
             value = ahead.result()
-            ahead = begin()
+            is_alone = goes_alone(value)
+            if not is_alone:
+                ahead = begin()
+            elif behind is not None:
+                yield behind.result()
+                behind = None
             computed = compute(value)
             del value
             if behind is not None:
                 yield behind.result()
             behind = writer.submit(write, computed)
             del computed
+            if is_alone:
+                yield behind.result()
+                behind = None
+                ahead = begin()
         if behind is not None:
             yield behind.result()
 

@@ -54,18 +54,24 @@ def case_voxels(case: InputCase) -> int:
     return sum(header.channels * prod(header.shape) for header in headers)
 
 
-def announce_memory(predictor: Predictor, cases: Sequence[InputCase]) -> tuple[str, bool]:
-    """What the case with the largest file will take, in words, and whether others may be in memory beside it.
+def announce_memory(
+    predictor: Predictor, cases: Sequence[InputCase], *, probabilities: bool = False
+) -> tuple[str, bool]:
+    """What the case with most voxels will take, in words, and whether others may be in memory beside it.
+
+    Args:
+        predictor: The network, ready.
+        cases: All that will be predicted.
+        probabilities: Whether the probability of every class is kept.
 
     Returns:
         The words, nothing where its header cannot be read; and whether there is room (and need) to read and write other
         cases while one is computed.
     """
-    sizes = {id(case): sum(p.stat().st_size for p in case.paths if p.is_file()) for case in cases}
     several = len(cases) > 1
     if not cases:
         return "", several
-    case = max(cases, key=lambda case: sizes[id(case)])
+    case = max(cases, key=case_voxels)
     try:
         header = reader_for(case.paths[0]).read_header(case.paths[0])
     except (MedconvError, OSError):
@@ -74,7 +80,11 @@ def announce_memory(predictor: Predictor, cases: Sequence[InputCase]) -> tuple[s
     for overlapped in (True, False) if several else (False,):
         try:
             plan = predictor.byte_plan(
-                header.geometry, header.shape, str(case.paths[0]), overlapped=overlapped
+                header.geometry,
+                header.shape,
+                str(case.paths[0]),
+                probabilities=probabilities,
+                overlapped=overlapped,
             )
         except MedconvError as error:
             words = f"memory: {error}"

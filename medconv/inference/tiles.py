@@ -17,6 +17,8 @@ Blend = Literal["gaussian", "crop"]
 SIGMA_SHARE = 0.125
 """Width of the Gaussian blend as a share of the patch edge, as in nnU-Net."""
 
+_ROUNDING = 1e-9
+
 
 def tile_starts(size: int, patch: int, overlap: float) -> list[int]:
     """First voxel of each tile along one axis: as few tiles as the overlap allows, evenly spread.
@@ -31,7 +33,9 @@ def tile_starts(size: int, patch: int, overlap: float) -> list[int]:
         ([0, 4, 8, 12], [0])
     """
     room = size - patch
-    steps = ceil(room / max(1, int(patch * (1 - overlap)))) if room > 0 else 0
+    # 10 * (1 - 0.8) is a hair below 2, and one voxel less a step may be twice the tiles along each axis
+    most = max(1, int(patch * (1 - overlap) + _ROUNDING))
+    steps = ceil(room / most) if room > 0 else 0
     return [round(room * n / steps) for n in range(steps + 1)] if steps else [0]
 
 

@@ -65,6 +65,22 @@ def test_more_of_anything_takes_more() -> None:
         assert larger.host_bytes > base.host_bytes
 
 
+def test_where_the_scores_are_gathered_there_the_volume_is_prepared() -> None:
+    sizes = [CaseSize(1, (n,) * 3, (n // 2,) * 3, (n,) * 3, 2, ((16, 16, 16),), (MIB,)) for n in (128, 512)]
+    small, large = (plan_bytes(size, Way(GPU, CPU, 1), weight_bytes=MIB) for size in sizes)
+    assert small.device_bytes == large.device_bytes, "a card that computes tiles holds nothing of the volume"
+    on_cpu = plan_bytes(sizes[1], Way(CPU, CPU, 1))
+    assert large.host_bytes == on_cpu.host_bytes
+
+
+def test_on_the_way_down_to_the_processor_the_weights_are_copied_to_it() -> None:
+    size, way = case((128, 128, 128)), Way(CPU, CPU, 1)
+    more = plan_bytes(size, way, weight_bytes=GIB).host_bytes - plan_bytes(size, way).host_bytes
+    assert GIB <= more <= 1.2 * GIB
+    on_card = Way(GPU, CPU, 1)
+    assert plan_bytes(size, on_card, weight_bytes=GIB).host_bytes == plan_bytes(size, on_card).host_bytes
+
+
 def test_a_plan_in_words() -> None:
     assert str(BytePlan(Way(GPU, CPU, 2), 3 * GIB, 5 * GIB)) == (
         "at most 3.0 GiB of main memory and 5.0 GiB of cuda:0, 2 tiles at a time on cuda:0, scores gathered on the CPU"
@@ -88,6 +104,22 @@ def test_where_none_fits_the_least_is_told() -> None:
     text = r"scan\.nii: expected to need at most 5 GiB of memory, but it takes at most 7\.0 GiB of main memory, one"
     with pytest.raises(MedconvError, match=text):
         list(within_limits(plans, 5, "scan.nii"))
+
+
+def test_the_memory_that_is_too_small_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medconv.inference.memory.free_host_bytes", lambda: 10 * GIB)
+    monkeypatch.setattr(
+        "medconv.inference.memory.free_device_bytes",
+        lambda device: 4 * GIB if device.type == "cuda" else None,
+    )
+    on_card, on_cpu = BytePlan(Way(GPU, GPU, 4), 2 * GIB, 90 * GIB), BytePlan(Way(CPU, CPU, 1), 12 * GIB)
+    text = r"at most 10\.0 more GiB of main memory, but it takes at most 12\.0 GiB of main memory, one tile at a t"
+    with pytest.raises(MedconvError, match=text):
+        list(within_limits([on_card, on_cpu]))
+    with pytest.raises(
+        MedconvError, match=r"at most 4\.0 more GiB of cuda:0, but it takes at most 2\.0 GiB of main"
+    ):
+        list(within_limits([on_card]))
 
 
 def test_activations_are_those_that_live_at_once() -> None:

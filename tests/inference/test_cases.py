@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from medconv.inference import (
 )
 from medconv.inference import case_stages as stages_module
 from medconv.inference.companions import PerClass, Place, Probabilities
+from medconv.io import Volume
 from medconv.io.claim import claim
 
 NiftiFactory = Callable[..., Path]
@@ -169,6 +172,30 @@ def test_a_case_that_another_job_is_making_is_left_to_it(
         assert not output.exists()
     assert predict_case(predictor, case, output).status == "ok"
     assert files(tmp_path / "out") == ["a.nii"]
+
+
+def test_a_case_stays_claimed_while_a_thread_is_at_it(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [(InputCase(n, (tiny_nifti(f"{n}.nii"),)), tmp_path / "out" / f"{n}.nii") for n in "abcd"]
+    to_volume, reading, is_free = stages_module.to_volume, threading.Event(), []
+
+    def slow(paths: tuple[Path, ...], channels: int) -> Volume:
+        if paths[0].name == "c.nii":
+            reading.set()
+            time.sleep(0.2)
+            with claim(tmp_path / "out" / "c.nii") as mine:
+                is_free.append(mine)
+        return to_volume(paths, channels)
+
+    monkeypatch.setattr(stages_module, "to_volume", slow)
+    results = predict_cases(predictor, jobs)
+    assert next(results).case_id == "a"
+    assert reading.wait(10)
+    results.close()
+    assert is_free == [False]
+    assert not any(t.name.startswith("medconv") for t in threading.enumerate())
+    assert files(tmp_path / "out") == ["a.nii"]  # and no lock
 
 
 def test_a_mask_that_another_job_finished_meanwhile_is_not_made_again(

@@ -33,3 +33,21 @@ def test_where_nothing_fits_the_remedy_is_said() -> None:
     )
     with pytest.raises(MedconvError, match=text):
         first_that_fits([("all", short_of_memory), ("one tile", short_of_memory)])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 1 GB, max allowed: 18.1 GB)",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes.",
+    ],
+)
+def test_every_library_has_its_own_words_for_a_lack_of_memory(words: str) -> None:
+    def short() -> str:
+        raise RuntimeError(words)
+
+    assert first_that_fits([("big", short), ("small", lambda: "done")]) == ("done", "small")

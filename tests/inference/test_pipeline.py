@@ -79,3 +79,29 @@ def test_an_interruption_ends_it_without_beginning_anything_new(stage: str) -> N
     assert done in ([], [0], [0, 1])
     assert len(begun) <= 5
     assert not any(t.name.startswith("medconv") for t in threading.enumerate())
+
+
+def test_a_job_that_goes_alone_has_nothing_beside_it() -> None:
+    at_work: set[tuple[str, int]] = set()
+    beside: dict[int, set[tuple[str, int]]] = {}
+    lock = threading.Lock()
+
+    def stage(name: str, pause: float):
+        def run(value: int) -> int:
+            with lock:
+                at_work.add((name, value))
+                beside.setdefault(value, set()).update(at_work if name != "read" else set())
+            time.sleep(pause)
+            with lock:
+                if name != "read":
+                    beside[value] |= at_work
+                at_work.discard((name, value))
+            return value
+
+        return run
+
+    stages = (stage("read", 0.01), stage("compute", 0.03), stage("write", 0.02))
+    results = list(overlapped(range(8), *stages, goes_alone=lambda value: value in (0, 3, 4, 7)))
+    assert results == list(range(8))
+    for value in (0, 3, 4, 7):
+        assert beside[value] == {("compute", value), ("write", value)}

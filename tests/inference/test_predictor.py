@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from medconv.errors import BadImageError, ConfigError, GeometryError, MedconvError
 from medconv.inference import Predictor, load
 from medconv.inference.stopwatch import Stopwatch
-from medconv.inference.ways import ways_down
-from medconv.io import read_volume
+from medconv.inference.ways import Way, ways_down
+from medconv.io import read_volume, volume_from_array
+from medconv.models import UNet
 
 NiftiFactory = Callable[..., Path]
 MINE = {"normalization": ("none",), "label_names": {0: "background", 1: "bright"}}
@@ -178,6 +179,38 @@ def test_each_network_is_asked_with_its_own_patch_and_every_flip(voxels: np.ndar
     rehearsals = 2  # one tile a network, to see what memory it takes
     assert len(seen) == tiles * 8 + rehearsals
     assert {shape[0] for shape in seen} == {1}
+
+
+def test_the_tile_of_each_network_is_planned_for() -> None:
+    networks = [UNet(3, 1, 2, channels=widths).eval() for widths in ((64, 4), (4, 64))]
+    plan = tiny_plan(**MINE, patch_size=(8, 8, 8), spacing_mm=(1.0, 1.0, 1.0))
+
+    def tile_bytes(order: list[UNet]) -> tuple[int, ...]:
+        engine = Predictor(order, [plan] * 2, device="cpu").engine
+        volume = volume_from_array(np.zeros((8, 8, 8), np.float32), (1.0, 1.0, 1.0))
+        return engine.case_size(engine.preprocessor.record(volume), 1, torch.device("cpu")).tile_bytes
+
+    wide, narrow = tile_bytes(networks)
+    assert wide > 2 * narrow
+    assert tile_bytes(networks[::-1]) == (narrow, wide)
+
+
+class PreparedError(Exception):
+    """Ends a case once it is known where it is prepared."""
+
+
+@pytest.mark.parametrize("gather", ["cpu", "cuda"])
+def test_a_volume_is_prepared_where_its_scores_are_gathered(
+    scan: Path, monkeypatch: pytest.MonkeyPatch, gather: str
+) -> None:
+    engine = threshold().engine
+
+    def told(_: Any, device: torch.device) -> Any:
+        raise PreparedError(device)
+
+    monkeypatch.setattr(engine.preprocessor, "apply", told)
+    with pytest.raises(PreparedError, match=gather):
+        engine.labels(read_volume(scan), Way(torch.device("cuda"), torch.device(gather), 1), Stopwatch())
 
 
 def test_sides_are_not_mirrored() -> None:

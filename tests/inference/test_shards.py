@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_checkpoint import tiny_plan
+from tiny_dicom import save_series
 
+from medconv.inference import Predictor, predict_cases
+from medconv.inference.byte_plan import GIB
 from medconv.inference.inputs import InputCase, collect_inputs
-from medconv.inference.shards import case_voxels, deal, shard_cases
+from medconv.inference.shards import announce_memory, case_voxels, deal, shard_cases
+from medconv.io.nifti import read_header
+from medconv.models import UNet
 
 NiftiFactory = Callable[..., Path]
 
@@ -45,3 +51,65 @@ def test_jobs_need_not_talk_to_share_the_cases(cases: list[InputCase]) -> None:
 
 def test_a_case_that_cannot_be_read_weighs_nothing_but_is_dealt(cases: list[InputCase]) -> None:
     assert {case.case_id: case_voxels(case) for case in cases}["broken"] == 0
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    network = UNet(3, 1, 3, channels=(4, 8)).eval()
+    return Predictor([network], [tiny_plan()], device="cpu", tile_batch=1)
+
+
+def largest(predictor: Predictor, path: Path, **options: bool) -> int:
+    header = read_header(path)
+    return predictor.byte_plan(header.geometry, header.shape, **options).host_bytes
+
+
+def test_the_largest_case_is_the_one_with_most_voxels(
+    predictor: Predictor, tiny_nifti: NiftiFactory, rng: np.random.Generator
+) -> None:
+    small = tiny_nifti("in/small.nii.gz", rng.normal(size=(20, 20, 20)).astype(np.float32))
+    large = tiny_nifti("in/large.nii.gz", np.zeros((40, 40, 40), np.float32))
+    assert small.stat().st_size > large.stat().st_size
+    words, has_room = announce_memory(predictor, collect_inputs([small.parent]))
+    assert words.endswith("(largest file: large)")
+    assert has_room
+
+
+def test_a_series_of_dicom_slices_is_as_large_as_its_voxels(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    series, file = save_series(tmp_path / "series"), tiny_nifti("file.nii", np.zeros((2, 2, 2), np.float32))
+    cases = [InputCase("file", (file,)), InputCase("series", (series,))]
+    assert announce_memory(predictor, cases)[0].endswith("(largest file: series)")
+
+
+def test_probabilities_are_announced_too(
+    predictor: Predictor, tiny_nifti: NiftiFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tiny_nifti(f"{n}.nii", np.zeros((40, 40, 40), np.float32)) for n in "ab"]
+    cases = [InputCase(path.stem, (path,)) for path in paths]
+    without = largest(predictor, paths[0], overlapped=True)
+    both = largest(predictor, paths[0], overlapped=True, probabilities=True)
+    alone = largest(predictor, paths[0], probabilities=True)
+    assert alone < without < both
+    monkeypatch.setattr(predictor, "memory_gb", without / GIB)
+    assert announce_memory(predictor, cases)[1]
+    words, has_room = announce_memory(predictor, cases, probabilities=True)
+    assert not has_room
+    assert ", one case after the other (largest file: a)" in words
+
+
+def test_a_case_that_does_not_fit_beside_others_is_done_alone(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"a": 8, "b": 40, "c": 8}
+    paths = {name: tiny_nifti(f"{name}.nii", np.zeros((n,) * 3, np.float32)) for name, n in sizes.items()}
+    alone, beside = (largest(predictor, paths["b"], overlapped=overlapped) for overlapped in (False, True))
+    monkeypatch.setattr(predictor, "memory_gb", (alone + beside) / 2 / GIB)
+    jobs = [(InputCase(name, (path,)), tmp_path / "out" / path.name) for name, path in paths.items()]
+    results = list(predict_cases(predictor, jobs, overlap=True))
+    assert [(r.case_id, r.status) for r in results] == [("a", "ok"), ("b", "ok"), ("c", "ok")]
+    monkeypatch.setattr(predictor, "memory_gb", 0.01)
+    results = list(predict_cases(predictor, jobs, overlap=True))
+    assert [r.status for r in results] == ["failed"] * 3
+    assert "expected to need at most 0.01 GiB of memory" in results[0].message

@@ -26,6 +26,13 @@ def test_the_benchmark_has_as_many_tiles_as_nnunet() -> None:
     assert number == [6, 6, 5]  # 180, as its progress bar says
 
 
+@pytest.mark.parametrize(
+    ("patch", "overlap", "step"), [(10, 0.8, 2), (10, 0.9, 1), (80, 0.9, 8), (160, 0.95, 8)]
+)
+def test_a_step_of_whole_voxels_is_not_lost_to_rounding(patch: int, overlap: float, step: int) -> None:
+    assert tile_starts(patch + 12 * step, patch, overlap) == [n * step for n in range(13)]
+
+
 def test_trust_of_a_tile_is_the_product_of_its_axes() -> None:
     trust = tile_trust((4, 5, 6), "gaussian")
     expected = torch.einsum("i,j,k->ijk", *(axis_trust(n, "gaussian") for n in (4, 5, 6)))
