@@ -26,6 +26,7 @@ from medconv.export.weights import read_weights, write_weights
 from medconv.inference import Checkpoint, read_checkpoint
 from medconv.io import write_text
 from medconv.models import SegmentationModel, fold
+from medconv.planning import Plan
 
 TARGETS = ("torch", "onnx", "bundle", "safetensors")
 REPORT = "parity.json"
@@ -100,7 +101,7 @@ def export_checkpoint(
         work.mkdir()
         trained = checkpoint.build(folded=False)
         runs, freedom = _write(checkpoint, fold(trained), targets, work, statement, figures)
-        parities = _compare(trained, checkpoint.plan.patch_size, runs, freedom, tolerance)
+        parities = _compare(trained, checkpoint.plan, runs, freedom, tolerance)
         exported = Exported(folder, tuple(parities), freedom)
         if exported.is_within:
             uses = {target: use_of(target, checkpoint.plan, freedom) for target in targets}
@@ -174,13 +175,13 @@ def _write(
 @torch.inference_mode()
 def _compare(
     trained: SegmentationModel,
-    patch_size: Sequence[int],
+    plan: Plan,
     runs: dict[str, Run],
     freedom: Freedom | None,
     tolerance: float,
 ) -> list[Parity]:
     """Each run against the network as it was trained, nothing folded."""
-    own = [(1, *patch_size)]
+    own = [(1, *plan.patch_size)]
     shapes = {target: freedom.shapes if freedom and target in ("torch", "onnx") else own for target in runs}
     every = dict.fromkeys(shape for target in runs for shape in shapes[target])
     patches = {
@@ -195,6 +196,7 @@ def _compare(
             [expected[s] for s in shapes[target]],
             [patches[s] for s in shapes[target]],
             tolerance,
+            plan.regions_class_order,
         )
         for target, run in runs.items()
     ]

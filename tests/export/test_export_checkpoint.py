@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import disturb_weights, save_checkpoint
+from tiny_checkpoint import disturb_weights, save_checkpoint, save_region_checkpoint
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.export import Statement, export_checkpoint
@@ -143,3 +143,14 @@ def test_a_table_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path) 
     with pytest.raises(DatasetError, match="move the file away"):
         export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_regions_are_no_bundle_but_weights(tmp_path: Path) -> None:
+    checkpoint = save_region_checkpoint(tmp_path / "run/best.ckpt")
+    with pytest.raises(
+        ConfigError,
+        match=r"answers for the regions whole, end, which overlap; export it with --to torch, onnx",
+    ):
+        export_checkpoint(checkpoint, ["safetensors", "bundle"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out").is_within
