@@ -248,7 +248,16 @@ class Predictor:
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
             notes.append(f"{volume.name}: memory ran short; went on with {words}")
-        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes), kept, plans[-1])
+        return Prediction(
+            labels,
+            volume,
+            self.label_names,
+            watch.seconds,
+            tuple(notes),
+            kept,
+            plans[-1],
+            self.plan.regions_class_order,
+        )
 
     def byte_plan(
         self,

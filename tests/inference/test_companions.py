@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ from medconv.errors import ConfigError, MedconvError
 from medconv.inference import InputCase, Prediction
 from medconv.inference.companions import Companion, Entropy, PerClass, Place, Probabilities, file_names
 from medconv.inference.dicom_segmentation import DicomSegmentation, require_series
-from medconv.inference.uncertainty import normalised_entropy
+from medconv.inference.uncertainty import normalised_entropy, region_entropy
 from medconv.io import read_image, read_labels, read_volume
 from medconv.io.nifti import label_names_in_header
 
@@ -60,6 +61,14 @@ def test_probabilities_and_entropy_lie_on_the_grid(prediction: Prediction, tmp_p
     found = read_volume(path)
     np.testing.assert_allclose(found.data[0], normalised_entropy(prediction.probabilities), atol=1.6e-5)
     np.testing.assert_allclose(found.geometry.affine, prediction.geometry.affine, atol=1e-6)
+
+
+def test_the_entropy_of_regions_is_that_of_yes_and_no(prediction: Prediction, tmp_path: Path) -> None:
+    assert prediction.probabilities is not None
+    regions = prediction.probabilities[1:]
+    of_regions = replace(prediction, probabilities=regions, regions_class_order=(1, 2, 3))
+    (path,) = written(Entropy(BESIDE), of_regions, tmp_path / "m.nii.gz")
+    np.testing.assert_allclose(read_volume(path).data[0], region_entropy(regions), atol=1.6e-5)
 
 
 def test_without_probabilities_the_message_says_how_to_get_them(
