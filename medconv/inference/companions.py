@@ -128,8 +128,21 @@ def file_names(label_names: Mapping[int, str]) -> dict[int, str]:
     }
     plain = {value: name or "label" for value, name in plain.items()}
     # file systems may not tell capitals apart
-    times = Counter(name.lower() for name in plain.values())
-    return {value: f"{name}_{value}" if times[name.lower()] > 1 else name for value, name in plain.items()}
+    times = Counter(name.casefold() for name in plain.values())
+    taken = {name for name, count in times.items() if count == 1}
+    return {
+        value: _free_name(name, value, taken) if times[name.casefold()] > 1 else name
+        for value, name in plain.items()
+    }
+
+
+def _free_name(name: str, value: int, taken: set[str]) -> str:
+    """The name with its label, numbered on until nothing else is called so; it is taken then."""
+    numbered = f"{name}_{value}"
+    while numbered.casefold() in taken:
+        numbered += f"_{value}"
+    taken.add(numbered.casefold())
+    return numbered
 
 
 def _suffix(mask: Path) -> str:

@@ -87,6 +87,9 @@ def test_without_probabilities_the_message_says_how_to_get_them(
         ({1: "../../etc/x", 2: "a b"}, {1: "etc_x", 2: "a_b"}),
         ({1: "...", 2: "?"}, {1: "label_1", 2: "label_2"}),
         ({1: "Lunge, größer"}, {1: "Lunge_größer"}),
+        ({1: "lesion_2", 2: "lesion", 3: "Lesion"}, {1: "lesion_2", 2: "lesion_2_2", 3: "Lesion_3"}),
+        ({1: "a_11", 2: "a_11", 11: "a", 12: "A"}, {1: "a_11_1", 2: "a_11_2", 11: "a_11", 12: "A_12"}),
+        ({1: "a_1", 11: "a_1", 2: "a_1_11"}, {1: "a_1_1", 11: "a_1_11_11", 2: "a_1_11"}),
     ],
 )
 def test_names_of_labels_never_lead_out_of_the_folder(
