@@ -146,8 +146,8 @@ class _Sums:
         if not n:
             return Structure(label, name, 0, 0.0, (), (), False)
         centroid = affine[:3] @ [*(self._indices[:, label] / n), 1.0]
-        is_sure = self._probabilities is not None and self._channel_of[label] >= 0
-        sure = float(self._probabilities[label] / n) if is_sure else None
+        sums = self._probabilities if self._channel_of[label] >= 0 else None
+        sure = None if sums is None else float(sums[label] / n)
         intensities = tuple(float(v) for v in self._intensities[:, label] / n)
         return Structure(
             label, name, n, n * voxel_ml, intensities, tuple(float(v) for v in centroid), touches_border, sure
