@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +66,29 @@ def test_devices_share_the_cases_and_the_worst_exit_code_is_told(
     assert len(masks(tmp_path / "masks")) == 5
     assert {line[:3] for line in seen.out.splitlines()} == {"[0]", "[1]"}
     assert len(re.findall(r"failed: broken", seen.err)) == 1
+
+
+@pytest.mark.slow
+def test_a_terminated_command_leaves_no_process_behind(
+    checkpoint: Path, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    for number in range(60):
+        tiny_nifti(f"many/{number:03d}.nii.gz")
+    out = tmp_path / "masks"
+    words = ["predict", checkpoint, "-i", tmp_path / "many", "-o", out, "--device", "cpu", "--devices", "2"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "medconv", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(out.glob("*.nii.gz")) and job.poll() is None:
+        time.sleep(0.005)
+    children = [int(n) for n in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+    assert len(children) == 2
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=60) == 143
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_postprocessing_is_learned_and_applied(
