@@ -136,7 +136,7 @@ def test_memory_is_announced_and_a_limit_is_kept(
         (("--blend", "cosine"), "--blend: expected one of ['gaussian', 'crop']"),
         (("--devices", "2", "--device", "cuda:1"), "expected --device cuda or cpu, got 'cuda:1'"),
         (("--devices", "2", "--report", "run.json"), "every device would write the same --stats or --report"),
-        (("--postprocessing", "none.yaml"), "none.yaml: "),
+        (("--postprocessing", "none.yaml"), "no file none.yaml; expected a YAML file of rules"),
         (("--rotate",), "expected a plane in which voxels and patch are square"),
     ],
 )
