@@ -157,6 +157,11 @@ def test_wrong_words_are_told(
     ("words", "text"),
     [
         (("masks", "labels", "-i", "images"), "-i goes with a checkpoint"),
+        (
+            ("masks", "labels", "--mirror"),
+            "--mirror goes with a checkpoint; a folder of masks needs no network",
+        ),
+        (("masks", "labels", "--device", "cuda"), "--device goes with a checkpoint; a folder of masks needs"),
         (("x.ckpt", "labels"), "a checkpoint needs the images of the validation cases"),
         (("masks", "labels", "-o", "rules.txt"), "expected a file ending in .yaml"),
         (("none", "labels"), "no prediction file or folder none"),
