@@ -105,6 +105,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.overlap, self.tile_batch, self.memory_gb = overlap, tile_batch, memory_gb
+        self.blend, self.rotate = blend, rotate
         self._held_bytes: int | None = None
         self.postprocessing = postprocessing or Postprocessing()
         if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
