@@ -44,6 +44,13 @@ def tiny_plan(**changes: Any) -> Plan:
     return Plan(**(values | changes))
 
 
+def save_region_checkpoint(path: Path, seed: int = 0) -> Path:
+    """A network of two outputs for the overlapping regions ``whole`` (labels 1, 2) and ``end`` (label 2)."""
+    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"num_classes": 2}}
+    plan = tiny_plan(regions={"whole": (1, 2), "end": (2,)}, regions_class_order=(1, 2))
+    return save_checkpoint(path, seed=seed, spec=spec, plan=plan)
+
+
 def content(seed: int = 0, spec: dict[str, Any] = SPEC, plan: Plan | None = None) -> dict[str, Any]:
     """What ``torch.save`` gets: parts of a Lightning checkpoint, and medconv's record."""
     torch.manual_seed(seed)

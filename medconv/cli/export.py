@@ -65,9 +65,10 @@ def main(argv: Sequence[str]) -> int:
     if exported.freedom is not None:
         print(f"inputs       {exported.freedom}")
     if not exported.is_within:
-        report = Path(options.output) / "parity.json"
-        print(f"medconv export: outside the tolerance; nothing but {report} was kept", file=sys.stderr)
+        stays = exported.report.parent != exported.folder
+        kept = "the earlier export stays, see {}" if stays else "nothing but {} was kept"
+        print(f"medconv export: outside the tolerance; {kept.format(exported.report)}", file=sys.stderr)
         return 1
-    for file in sorted(path for path in exported.folder.rglob("*") if path.is_file()):
-        print(f"  {file}")
+    for name in exported.files:
+        print(f"  {exported.folder / name}")
     return 0

@@ -57,13 +57,15 @@ def require_output_folder(path: str | Path, option: str = "-o") -> Path:
 
 
 def require_output_file(path: str | Path, suffix: str, option: str) -> Path:
-    """The file to write, if its name ends in ``suffix`` and its folder can be written.
+    """The file to write, if its name ends in ``suffix`` and its folder exists and can be written.
 
     Raises:
-        ConfigError: Another ending, a folder of this name, or a place where nothing can be written.
+        ConfigError: Another ending, a folder of this name, an absent folder, or one where nothing can be written.
     """
     file = Path(path)
     if file.suffix.lower() != suffix or file.is_dir():
         raise ConfigError(f"{option}: expected a file ending in {suffix}, got {path}")
+    if not file.parent.exists():  # more likely mistyped than meant
+        raise ConfigError(f"{option}: no folder {file.parent}; make it, or correct {path}")
     require_output_folder(file.parent, option)
     return file

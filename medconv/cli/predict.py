@@ -16,6 +16,7 @@ from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
 from medconv.cli.predict_devices import predict_on_devices
 from medconv.cli.predict_files import RunFiles, add_file_options, companions_of, prepare_places
+from medconv.cli.predict_tables import require_own_files
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
@@ -45,8 +46,12 @@ def main(argv: Sequence[str]) -> int:
     options = _parse(argv[1:])
     for checkpoint in options.checkpoint:
         require_file(checkpoint, "checkpoint")
+    if options.postprocessing is not None:
+        require_file(options.postprocessing, "YAML file of rules")
+    require_own_files(options)
     if options.devices > 1:
-        return predict_on_devices(argv[1:], options)
+        with _terminated_as_interrupted():
+            return predict_on_devices(argv[1:], options)
     from medconv.inference import (  # seconds: torch
         Postprocessing,
         Predictor,

@@ -16,7 +16,7 @@ _PIPE = subprocess.PIPE
 
 
 def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
-    """Run one process a device and wait for all. Returns the largest exit code.
+    """Run one process a device and wait for all, which end with this one. Returns the largest exit code.
 
     Args:
         words: After ``predict``, as they were typed.
@@ -36,15 +36,16 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
         )
     number, count = options.shard or (1, 1)
     rest = _without(words, ("--devices", "--device", "--shard"))
-    processes = []
-    for device in range(options.devices):
-        name = "cpu" if options.device == "cpu" else f"cuda:{device}"
-        shard = f"{(number - 1) * options.devices + device + 1}/{count * options.devices}"
-        command = [sys.executable, "-m", "medconv", "predict", *rest, "--device", name, "--shard", shard]
-        # the user's own words, and no shell
-        processes.append(subprocess.Popen(command, stdout=_PIPE, stderr=_PIPE, text=True))  # noqa: S603
-    listeners = [_listen(*pair) for pair in enumerate(processes)]
+    processes: list[subprocess.Popen[str]] = []
+    threads: list[threading.Thread] = []
     try:
+        for device in range(options.devices):
+            name = "cpu" if options.device == "cpu" else f"cuda:{device}"
+            shard = f"{(number - 1) * options.devices + device + 1}/{count * options.devices}"
+            command = [sys.executable, "-m", "medconv", "predict", *rest, "--device", name, "--shard", shard]
+            # the user's own words, and no shell
+            processes.append(subprocess.Popen(command, stdout=_PIPE, stderr=_PIPE, text=True))  # noqa: S603
+            threads += _listen(device, processes[-1])
         return max(process.wait() % 256 for process in processes)
     except KeyboardInterrupt:
         # the terminal has told every process of the group; they finish what they are writing
@@ -55,7 +56,9 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
         for process in processes:
             if process.poll() is None:
                 process.terminate()
-        for thread in [thread for pair in listeners for thread in pair]:
+        for process in processes:
+            process.wait()
+        for thread in threads:
             thread.join()
 
 

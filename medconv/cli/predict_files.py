@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medconv.cli.paths import require_output_file, require_output_folder
+from medconv.cli.paths import require_output_folder
 from medconv.errors import MedconvError
 
 if TYPE_CHECKING:
@@ -60,21 +60,17 @@ def companions_of(options: Namespace, cases: Sequence[InputCase], predictor: Pre
 
 
 def prepare_places(options: Namespace, predictor: Predictor) -> list[str]:
-    """Try whether everything can be written, and put the names of labels where viewers import them from.
+    """Try whether masks can be written, and put the names of labels where viewers import them from.
 
     Returns:
         Remarks for the user.
 
     Raises:
-        ConfigError: A place where nothing can be written, or a file of another type.
+        ConfigError: A place where nothing can be written.
     """
     from medconv.inference.outputs import is_mask_file
     from medconv.io.label_files import write_label_files
 
-    if options.stats is not None:
-        require_output_file(options.stats, ".csv", "--stats")
-    if options.report is not None:
-        require_output_file(options.report, ".json", "--report")
     output = Path(options.output)
     if is_mask_file(output):
         require_output_folder(output.parent)

@@ -106,6 +106,11 @@ def _predictor(options: Namespace) -> Predictor | None:
     if not options.predictions.lower().endswith(".ckpt"):
         if options.images:
             raise ConfigError("-i goes with a checkpoint; a folder of masks needs no images, leave it out")
+        if options.mirror or options.device != "auto":
+            option = "--mirror" if options.mirror else "--device"
+            raise ConfigError(
+                f"{option} goes with a checkpoint; a folder of masks needs no network, leave it out"
+            )
         return None
     if not options.images:
         raise ConfigError("a checkpoint needs the images of the validation cases: -i FOLDER")

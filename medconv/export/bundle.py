@@ -14,6 +14,7 @@ import torch
 from monai.utils.enums import IgniteInfo
 
 from medconv import __version__
+from medconv.errors import ConfigError
 from medconv.export.bundle_config import inference_config
 from medconv.export.card import Statement
 from medconv.export.torchscript import write_torchscript
@@ -45,8 +46,14 @@ def write_bundle(
         figures: Of ``read_figures``.
 
     Raises:
-        ConfigError: The network cannot be traced.
+        ConfigError: The network cannot be traced, or answers for regions.
     """
+    if checkpoint.plan.regions:
+        raise ConfigError(
+            f"a MONAI bundle takes the largest score, but this network answers for the regions "
+            f"{', '.join(checkpoint.plan.regions)}, which overlap; export it with --to torch, onnx or safetensors, "
+            "or label with medconv predict"
+        )
     (folder / "models").mkdir(parents=True)
     takes_batches = write_torchscript(network, checkpoint.plan.patch_size, folder / MODEL)
     write_text(folder / "configs/inference.json", _json(inference_config(checkpoint.plan, takes_batches)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,15 +19,16 @@ from medconv.export.card import Statement, model_card, read_figures
 from medconv.export.onnx_file import read_onnx, require_onnx, write_onnx
 from medconv.export.parity import Parity, compare, noise_patch
 from medconv.export.program import Freedom, build_program, read_program, write_program
+from medconv.export.replace import REPORT, files_in, listed_files, put
 from medconv.export.torchscript import read_torchscript
 from medconv.export.uses import use_of
 from medconv.export.weights import read_weights, write_weights
 from medconv.inference import Checkpoint, read_checkpoint
 from medconv.io import write_text
 from medconv.models import SegmentationModel, fold
+from medconv.planning import Plan
 
 TARGETS = ("torch", "onnx", "bundle", "safetensors")
-REPORT = "parity.json"
 
 Run = Callable[[Tensor], Tensor]
 
@@ -41,11 +41,15 @@ class Exported:
         folder: Where it is.
         parities: One a target.
         freedom: What the traced graphs take; ``None`` where none was made.
+        report: How exactly each file answers; beside the folder where an earlier export stays in it.
+        files: What the export consists of, as paths in the folder; none where it was outside the tolerance.
     """
 
     folder: Path
     parities: tuple[Parity, ...]
     freedom: Freedom | None
+    report: Path
+    files: tuple[str, ...] = ()
 
     @property
     def is_within(self) -> bool:
@@ -66,7 +70,8 @@ def export_checkpoint(
     """Export a checkpoint for other tools, with a model card and a report of how exactly each file answers.
 
     Operators are folded first. Every file is read back and run on the same patches as the network that was
-    trained. The folder appears whole, or, where an export is outside the tolerance, with ``parity.json`` only.
+    trained. The folder appears whole, or, where an export is outside the tolerance, with ``parity.json`` only; an
+    earlier export then stays, and the report lies beside its folder as ``FOLDER.parity.json``.
 
     Args:
         path: A ``.ckpt`` of ``medconv fit``.
@@ -75,7 +80,7 @@ def export_checkpoint(
         tolerance: What a logit may differ by.
         statement: Name, licence and authors; ``None``: the name of the run.
         allow: Plug-in packages whose classes the checkpoint may consist of.
-        overwrite: Replace an earlier export.
+        overwrite: Replace an earlier export; files that it does not list stay.
 
     Raises:
         ConfigError: An unknown target, a tolerance that is none, an absent extra, a folder that is in use, or
@@ -94,23 +99,40 @@ def export_checkpoint(
         require_onnx()
     checkpoint, figures = read_checkpoint(path, allow), read_figures(path)
     statement = statement or Statement(path.resolve().parent.name)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
+    # a link stays one: the folder that it leads to is written
+    place = folder.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.tmp") as temporary:
         work = Path(temporary) / "export"
         work.mkdir()
         trained = checkpoint.build(folded=False)
         runs, freedom = _write(checkpoint, fold(trained), targets, work, statement, figures)
-        parities = _compare(trained, checkpoint.plan.patch_size, runs, freedom, tolerance)
-        exported = Exported(folder, tuple(parities), freedom)
-        if exported.is_within:
-            uses = {target: use_of(target, checkpoint.plan, freedom) for target in targets}
-            _write_cards(work, model_card(checkpoint, statement, figures, parities, uses))
-        else:
-            shutil.rmtree(work)
-            work.mkdir()
-        write_text(work / REPORT, json.dumps({"exports": [p.to_dict() for p in parities]}, indent=2) + "\n")
-        _put(work, folder)
-    return exported
+        parities = _compare(trained, checkpoint.plan, runs, freedom, tolerance)
+        if not all(parity.is_within for parity in parities):
+            report = _write_failing_report(folder, place, parities)
+            return Exported(folder, tuple(parities), freedom, report)
+        uses = {target: use_of(target, checkpoint.plan, freedom) for target in targets}
+        _write_cards(work, model_card(checkpoint, statement, figures, parities, uses))
+        files = tuple(sorted([*files_in(work), REPORT]))
+        write_text(work / REPORT, _report(parities, files))
+        put(work, place)
+    return Exported(folder, tuple(parities), freedom, folder / REPORT, files)
+
+
+def _write_failing_report(folder: Path, place: Path, parities: Sequence[Parity]) -> Path:
+    """The report alone: in the folder, or beside it where an earlier export stays."""
+    if place.is_dir() and any(place.iterdir()):
+        report = folder.with_name(f"{folder.name}.{REPORT}")
+        write_text(report, _report(parities, (report.name,)))
+        return report
+    place.mkdir(exist_ok=True)
+    write_text(place / REPORT, _report(parities, (REPORT,)))
+    return folder / REPORT
+
+
+def _report(parities: Sequence[Parity], files: Sequence[str]) -> str:
+    content = {"files": list(files), "exports": [parity.to_dict() for parity in parities]}
+    return json.dumps(content, indent=2) + "\n"
 
 
 def require_free(folder: Path, overwrite: bool) -> None:
@@ -129,6 +151,7 @@ def require_free(folder: Path, overwrite: bool) -> None:
         raise ConfigError(
             f"{folder} holds no earlier export ({REPORT} is missing), so it is not replaced; name another"
         )
+    listed_files(folder)
 
 
 def _checked_targets(targets: Sequence[str]) -> tuple[str, ...]:
@@ -174,13 +197,13 @@ def _write(
 @torch.inference_mode()
 def _compare(
     trained: SegmentationModel,
-    patch_size: Sequence[int],
+    plan: Plan,
     runs: dict[str, Run],
     freedom: Freedom | None,
     tolerance: float,
 ) -> list[Parity]:
     """Each run against the network as it was trained, nothing folded."""
-    own = [(1, *patch_size)]
+    own = [(1, *plan.patch_size)]
     shapes = {target: freedom.shapes if freedom and target in ("torch", "onnx") else own for target in runs}
     every = dict.fromkeys(shape for target in runs for shape in shapes[target])
     patches = {
@@ -195,6 +218,7 @@ def _compare(
             [expected[s] for s in shapes[target]],
             [patches[s] for s in shapes[target]],
             tolerance,
+            plan.regions_class_order,
         )
         for target, run in runs.items()
     ]
@@ -205,10 +229,3 @@ def _write_cards(work: Path, card: str) -> None:
     write_text(work / "README.md", card)
     if (work / "bundle").is_dir():
         write_text(work / "bundle/docs/README.md", card)
-
-
-def _put(work: Path, folder: Path) -> None:
-    """Rename the finished folder to its place; an earlier export there goes first."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    work.rename(folder)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medconv.transforms.decide import decide
+
 MIN_AGREEMENT = 0.999
 """Share of voxels that must get the same label: below it, a difference shows in masks."""
 
@@ -68,6 +70,7 @@ def compare(
     expected: Sequence[Tensor],
     patches: Sequence[Tensor],
     tolerance: float,
+    regions_class_order: Sequence[int] = (),
 ) -> Parity:
     """Run patches through an exported model and hold its logits against those of the network.
 
@@ -77,6 +80,7 @@ def compare(
         expected: Logits of the trained network for each patch.
         patches: ``(B, C, *S)``.
         tolerance: Largest difference of a logit.
+        regions_class_order: The label that each output writes, where the network answers for regions.
 
     Example:
         >>> x = torch.tensor([[[1.0, 5.0], [2.0, 3.0]]])
@@ -91,7 +95,9 @@ def compare(
         difference = apart if not apart <= difference else difference
         largest = max(largest, float(logits.abs().max()))
         voxels += logits[:, 0].numel()
-        same += int((got.argmax(1) == logits.argmax(1)).sum()) if got.shape == logits.shape else 0
+        if got.shape == logits.shape:
+            own, theirs = (decide(scores.transpose(0, 1), regions_class_order) for scores in (got, logits))
+            same += int((own == theirs).sum())
     shapes = tuple(tuple(patch.shape) for patch in patches)
     return Parity(target, difference, largest, same / voxels, tolerance, shapes)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from medconv.errors import MedconvError
 from medconv.inference.prediction import Prediction
-from medconv.inference.uncertainty import normalised_entropy
+from medconv.inference.uncertainty import entropy_map
 from medconv.io import stem_of, suffix_of, write_labels
 from medconv.io.nifti.shares import write_shares
 
@@ -101,7 +101,7 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Entropy:
-    """The normalised entropy of the class probabilities: 0 certain, 1 undecided."""
+    """The entropy of the probabilities of classes or regions: 0 certain, 1 undecided."""
 
     place: Place
     needs_probabilities: ClassVar[bool] = True
@@ -112,7 +112,7 @@ class Entropy:
 
     def write(self, prediction: Prediction, mask: Path) -> None:
         """16 bits a voxel."""
-        entropy = normalised_entropy(_kept(prediction))
+        entropy = entropy_map(_kept(prediction), prediction.regions_class_order)
         write_shares(self.files(mask)[0], entropy.reshape(prediction.volume.shape), prediction.volume)
 
 
@@ -128,8 +128,21 @@ def file_names(label_names: Mapping[int, str]) -> dict[int, str]:
     }
     plain = {value: name or "label" for value, name in plain.items()}
     # file systems may not tell capitals apart
-    times = Counter(name.lower() for name in plain.values())
-    return {value: f"{name}_{value}" if times[name.lower()] > 1 else name for value, name in plain.items()}
+    times = Counter(name.casefold() for name in plain.values())
+    taken = {name for name, count in times.items() if count == 1}
+    return {
+        value: _free_name(name, value, taken) if times[name.casefold()] > 1 else name
+        for value, name in plain.items()
+    }
+
+
+def _free_name(name: str, value: int, taken: set[str]) -> str:
+    """The name with its label, numbered on until nothing else is called so; it is taken then."""
+    numbered = f"{name}_{value}"
+    while numbered.casefold() in taken:
+        numbered += f"_{value}"
+    taken.add(numbered.casefold())
+    return numbered
 
 
 def _suffix(mask: Path) -> str:

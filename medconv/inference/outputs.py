@@ -54,12 +54,16 @@ def is_mask_file(output: str | Path) -> bool:
 
 
 def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
-    seen: dict[Path, InputCase] = {}
+    seen: dict[str, InputCase] = {}
     for case, target in zip(cases, targets, strict=True):
-        other = seen.setdefault(target, case)
+        # a.nii and a.nii.gz would share companions and a row; some file systems take a and A for the same
+        other = seen.setdefault(case.case_id.casefold(), case)
         if other is not case:
             raise ConfigError(
                 f"{other.paths[0]} and {case.paths[0]} would both be written to {target}; "
+                "rename one, or predict them into different folders"
+                if other.case_id + other.suffix == target.name
+                else f"{other.paths[0]} and {case.paths[0]} are two cases called {case.case_id}; "
                 "rename one, or predict them into different folders"
             )
 

@@ -29,8 +29,10 @@ class Prediction:
         seconds: Seconds spent per stage: read, preprocess, network, restore.
         notes: What the user should know about this case: unusual spacing, memory that ran short.
         probabilities: ``(K, *S)`` float16, the mean over networks, if they were asked for. They are rounded:
-            where two classes are equal to four digits, ``labels`` decides.
+            where two classes are equal to four digits, ``labels`` decides. Regions have one each.
         byte_plan: How it was computed, and the memory that was planned for it.
+        regions_class_order: The label that each of ``probabilities`` writes, where they are of regions; none:
+            they are of classes.
     """
 
     labels: Labels
@@ -40,6 +42,7 @@ class Prediction:
     notes: tuple[str, ...] = field(default=())
     probabilities: npt.NDArray[np.floating] | None = None
     byte_plan: BytePlan | None = None
+    regions_class_order: tuple[int, ...] = ()
 
     @property
     def geometry(self) -> Geometry:

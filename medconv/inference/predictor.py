@@ -105,6 +105,7 @@ class Predictor:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.overlap, self.tile_batch, self.memory_gb = overlap, tile_batch, memory_gb
+        self.blend, self.rotate = blend, rotate
         self._held_bytes: int | None = None
         self.postprocessing = postprocessing or Postprocessing()
         if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
@@ -248,7 +249,16 @@ class Predictor:
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
             notes.append(f"{volume.name}: memory ran short; went on with {words}")
-        return Prediction(labels, volume, self.label_names, watch.seconds, tuple(notes), kept, plans[-1])
+        return Prediction(
+            labels,
+            volume,
+            self.label_names,
+            watch.seconds,
+            tuple(notes),
+            kept,
+            plans[-1],
+            self.plan.regions_class_order,
+        )
 
     def byte_plan(
         self,

@@ -63,6 +63,13 @@ def run_record(
             "overlap": predictor.overlap,
             "tile_batch": predictor.tile_batch,
             "mirrored_axes": list(predictor.mirrored_axes),
+            "rotate": predictor.rotate,
+            "turned_copies": [max(1, len(member.turns)) for member in predictor.engine.members],
+            "blend": predictor.blend,
+            "memory_gb": predictor.memory_gb,
+            "postprocessing": {
+                str(label): asdict(rule) for label, rule in predictor.postprocessing.rules.items()
+            },
         },
         "counts": _counts(results, len(inputs)),
         "cases": [_case(case_id, paths, done.get(case_id)) for case_id, paths in inputs.items()],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from medconv.errors import ShapeError
 from medconv.io import Volume, read_image, reader_for
 from medconv.types import FloatArray
 
@@ -44,6 +45,7 @@ def measure_structures(
     volume: Volume,
     label_names: Mapping[int, str],
     probabilities: npt.NDArray[np.floating] | None = None,
+    regions_class_order: Sequence[int] = (),
 ) -> list[Structure]:
     """One row a label of ``label_names`` but the background, absent ones included.
 
@@ -52,6 +54,12 @@ def measure_structures(
         volume: The image.
         label_names: Value to name, 0 the background.
         probabilities: ``(K, *S)`` for the mean probability.
+        regions_class_order: The label that each of ``probabilities`` writes, where they are of regions: the mean
+            probability of a label is then that of the last region that writes it, and that of a label that no
+            region writes is ``None``. None: one channel a label.
+
+    Raises:
+        ShapeError: Another number of probabilities than of labels, or of regions.
 
     Cost:
         One pass; slice by slice, and only labelled voxels cost more than a comparison.
@@ -65,7 +73,8 @@ def measure_structures(
         0.04
     """
     size = max(label_names) + 1
-    sums = _Sums(size, volume.channels)
+    channel_of = _channels(size, probabilities, regions_class_order)
+    sums = _Sums(size, volume.channels, channel_of)
     for index, plane in enumerate(labels):
         values = plane.ravel()
         found = np.flatnonzero(values)
@@ -104,8 +113,8 @@ def measure_mask(
 class _Sums:
     """What is added up of each label over all slices."""
 
-    def __init__(self, size: int, channels: int) -> None:
-        self._size = size
+    def __init__(self, size: int, channels: int, channel_of: npt.NDArray[np.intp]) -> None:
+        self._size, self._channel_of = size, channel_of
         self._voxels = np.zeros(size, np.int64)
         self._indices = np.zeros((3, size))
         self._intensities = np.zeros((channels, size))
@@ -126,7 +135,7 @@ class _Sums:
         self._indices += [counts * float(index), self._sum(values, rows), self._sum(values, columns)]
         self._intensities += [self._sum(values, channel[rows, columns]) for channel in image]
         if probabilities is not None:
-            own = self._sum(values, probabilities[values, rows, columns])
+            own = self._sum(values, probabilities[self._channel_of[values], rows, columns])
             self._probabilities = own if self._probabilities is None else self._probabilities + own
 
     def structure(
@@ -137,7 +146,8 @@ class _Sums:
         if not n:
             return Structure(label, name, 0, 0.0, (), (), False)
         centroid = affine[:3] @ [*(self._indices[:, label] / n), 1.0]
-        sure = None if self._probabilities is None else float(self._probabilities[label] / n)
+        sums = self._probabilities if self._channel_of[label] >= 0 else None
+        sure = None if sums is None else float(sums[label] / n)
         intensities = tuple(float(v) for v in self._intensities[:, label] / n)
         return Structure(
             label, name, n, n * voxel_ml, intensities, tuple(float(v) for v in centroid), touches_border, sure
@@ -145,6 +155,20 @@ class _Sums:
 
     def _sum(self, values: npt.NDArray[np.integer], weights: npt.NDArray[np.generic]) -> FloatArray:
         return np.bincount(values, weights, minlength=self._size).astype(np.float64, copy=False)
+
+
+def _channels(
+    size: int, probabilities: npt.NDArray[np.floating] | None, regions_class_order: Sequence[int]
+) -> npt.NDArray[np.intp]:
+    """The channel that says how sure each label is; -1: none does."""
+    channel_of = np.full(size, -1) if regions_class_order else np.arange(size)
+    for channel, label in enumerate(regions_class_order):
+        channel_of[label] = channel
+    expected = len(regions_class_order) or size
+    if probabilities is not None and len(probabilities) != expected:
+        kind = "regions" if regions_class_order else "labels"
+        raise ShapeError(f"expected probabilities of {expected} {kind}, got {len(probabilities)}")
+    return channel_of
 
 
 def _plane(probabilities: npt.NDArray[np.floating] | None, index: int) -> npt.NDArray[np.floating] | None:

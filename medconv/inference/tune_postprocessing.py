@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from medconv.errors import DatasetError, ShapeError
-from medconv.inference.postprocess import Postprocessing, Rule, remove_components
+from medconv.inference.postprocess import Postprocessing, Rule
 
 _SHARES = (0.1, 0.25, 0.5)
 """Smallest volumes that are tried, as shares of the smallest component, and of the smallest sum, in any reference."""
@@ -86,19 +86,11 @@ class PostprocessingTuner:
             raise ShapeError(f"expected labels of one shape, got {prediction.shape} and {reference.shape}")
         self._num_cases += 1
         for label in range(1, self.num_classes):
-            found, truth = prediction == label, reference == label
+            truth = reference == label
             scores = self._scores.setdefault(label, {})
-            for rule, mask in self._candidates(label, found, prediction == 0, spacing_mm):
-                scores.setdefault(rule, []).append(_dice(mask, truth))
-
-    def _candidates(
-        self, label: int, found: npt.NDArray[Any], background: npt.NDArray[Any], spacing_mm: Sequence[float]
-    ) -> Iterable[tuple[Rule, npt.NDArray[Any]]]:
-        for rule in candidate_rules(self._smallest_ml.get(label, ())):
-            mask = found & ~remove_components(found, rule, spacing_mm)
-            if rule.fill_holes:
-                mask |= ndimage.binary_fill_holes(mask) & (background | found)
-            yield rule, mask
+            for rule in candidate_rules(self._smallest_ml.get(label, ())):
+                done = Postprocessing({label: rule}).apply(prediction, spacing_mm)
+                scores.setdefault(rule, []).append(_dice(done == label, truth))
 
     def result(self) -> Tuned:
         """The best rule of each class; the simplest one among equals, and none where none helps.

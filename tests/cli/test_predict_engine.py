@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +68,29 @@ def test_devices_share_the_cases_and_the_worst_exit_code_is_told(
     assert len(re.findall(r"failed: broken", seen.err)) == 1
 
 
+@pytest.mark.slow
+def test_a_terminated_command_leaves_no_process_behind(
+    checkpoint: Path, tiny_nifti: NiftiFactory, tmp_path: Path
+) -> None:
+    for number in range(60):
+        tiny_nifti(f"many/{number:03d}.nii.gz")
+    out = tmp_path / "masks"
+    words = ["predict", checkpoint, "-i", tmp_path / "many", "-o", out, "--device", "cpu", "--devices", "2"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "medconv", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(out.glob("*.nii.gz")) and job.poll() is None:
+        time.sleep(0.005)
+    children = [int(n) for n in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+    assert len(children) == 2
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=60) == 143
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
 def test_postprocessing_is_learned_and_applied(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +136,7 @@ def test_memory_is_announced_and_a_limit_is_kept(
         (("--blend", "cosine"), "--blend: expected one of ['gaussian', 'crop']"),
         (("--devices", "2", "--device", "cuda:1"), "expected --device cuda or cpu, got 'cuda:1'"),
         (("--devices", "2", "--report", "run.json"), "every device would write the same --stats or --report"),
-        (("--postprocessing", "none.yaml"), "none.yaml: "),
+        (("--postprocessing", "none.yaml"), "no file none.yaml; expected a YAML file of rules"),
         (("--rotate",), "expected a plane in which voxels and patch are square"),
     ],
 )
@@ -130,6 +157,11 @@ def test_wrong_words_are_told(
     ("words", "text"),
     [
         (("masks", "labels", "-i", "images"), "-i goes with a checkpoint"),
+        (
+            ("masks", "labels", "--mirror"),
+            "--mirror goes with a checkpoint; a folder of masks needs no network",
+        ),
+        (("masks", "labels", "--device", "cuda"), "--device goes with a checkpoint; a folder of masks needs"),
         (("x.ckpt", "labels"), "a checkpoint needs the images of the validation cases"),
         (("masks", "labels", "-o", "rules.txt"), "expected a file ending in .yaml"),
         (("none", "labels"), "no prediction file or folder none"),

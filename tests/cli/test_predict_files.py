@@ -19,6 +19,7 @@ from tiny_checkpoint import save_checkpoint, tiny_plan
 from tiny_dicom import save_series
 
 from medconv.cli.main import main
+from medconv.cli.predict_tables import REPORT_KEYS, TABLE_COLUMNS
 from medconv.io.claim import claim
 
 NiftiFactory = Callable[..., Path]
@@ -211,7 +212,21 @@ def test_foreign_label_files_are_left_and_told(
         (["--stats", "s.txt"], "--stats: expected a file ending in .csv, got s.txt"),
         (["--report", "{scans}"], "--report: expected a file ending in .json, got"),
         (["--stats", "{file}/s.csv"], "--stats: expected a folder, "),
-        (["--report", "{file}/deep/r.json"], "--report: cannot write into "),
+        (["--report", "{file}/deep/r.json"], "--report: no folder "),
+        (["--stats", "{scans}/../nowhere/deep/s.csv"], "nowhere/deep; make it, or correct "),
+        (
+            ["--postprocessing", "nope.yaml"],
+            "no file nope.yaml; expected a YAML file of rules, relative paths",
+        ),
+        (["--stats", "{table}"], "is an input and would be replaced; name another file"),
+        (
+            ["--stats", "{other}"],
+            "is no table of medconv predict (expected columns case, label, name, voxels,",
+        ),
+        (["--report", "{json}"], "is no report of medconv predict (expected schema, status, command,"),
+        (["--shard", "2/3", "--stats", "s.csv"], "3 shards would write the same s.csv; give each a file of"),
+        (["--shard", "2/3", "--report", "r.json"], "called after its number, here --report r_2.json"),
+        (["--shard", "2/3", "--stats", "s_1.csv"], "here --stats s_1_2.csv"),
         (["-o", "{file}/out"], "-o: cannot write into "),
         (["--dicom-seg"], "a.nii.gz is no DICOM series, so there is no patient and study to refer to"),
     ],
@@ -222,13 +237,43 @@ def test_places_that_cannot_be_written_stop_before_any_case(
     tmp_path: Path,
     words: list[str],
     text: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "file").touch()
     places = {"scans": scans, "file": tmp_path / "file"}
-    assert predict("-i", scans, "-o", tmp_path / "out", checkpoint, *(w.format(**places) for w in words)) == 2
+    places |= {
+        "table": tmp_path / "cases.csv",
+        "other": tmp_path / "other.csv",
+        "json": tmp_path / "dataset.json",
+    }
+    kept = {"table": "case_id,image\nx,scans/a.nii.gz\n", "other": "case,age\na,63\n", "json": "{}"}
+    for name, content in kept.items():
+        places[name].write_text(content)
+    monkeypatch.chdir(tmp_path)
+    inputs = (scans, tmp_path / "cases.csv")
+    assert (
+        predict("-i", *inputs, "-o", tmp_path / "out", checkpoint, *(w.format(**places) for w in words)) == 2
+    )
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "nowhere").exists()
+    assert {name: places[name].read_text() for name in kept} == kept
+
+
+def test_own_tables_and_reports_are_replaced_and_each_shard_has_its_own(
+    checkpoint: Path, scans: Path, tmp_path: Path
+) -> None:
+    found = []
+    for number in (1, 2):
+        about = ("--stats", tmp_path / f"s_{number:02d}.csv", "--report", tmp_path / f"r{number}.json")
+        for _ in range(2):
+            words = ("-i", scans, "-o", tmp_path / "out", checkpoint, *about)
+            assert predict(*words, "--shard", f"{number}/2") == 0
+        found += [row["case"] for row in rows(about[1])]
+        assert tuple(rows(about[1])[0])[: len(TABLE_COLUMNS)] == TABLE_COLUMNS
+        assert set(REPORT_KEYS) <= set(json.loads(about[3].read_text()))
+    assert sorted(found) == ["a", "a", "b", "b"]
 
 
 def test_a_full_disk_ends_the_run_with_table_and_report(
@@ -266,6 +311,7 @@ def test_a_table_that_cannot_be_written_at_the_end_is_told(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "tables" / "s.csv"
+    table.parent.mkdir()
     to_filename = nib.Nifti1Image.to_filename
 
     def and_block_the_table(image: nib.Nifti1Image, name: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import disturb_weights, save_checkpoint
+from tiny_checkpoint import disturb_weights, save_checkpoint, save_region_checkpoint
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.export import Statement, export_checkpoint
@@ -143,3 +143,72 @@ def test_a_table_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path) 
     with pytest.raises(DatasetError, match="move the file away"):
         export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_regions_are_no_bundle_but_weights(tmp_path: Path) -> None:
+    checkpoint = save_region_checkpoint(tmp_path / "run/best.ckpt")
+    with pytest.raises(
+        ConfigError,
+        match=r"answers for the regions whole, end, which overlap; export it with --to torch, onnx",
+    ):
+        export_checkpoint(checkpoint, ["safetensors", "bundle"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out").is_within
+
+
+def test_a_failing_export_leaves_the_earlier_one_and_its_report_lies_beside(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    export_checkpoint(checkpoint, ["safetensors"], out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    disturb_weights(monkeypatch)
+    exported = export_checkpoint(checkpoint, ["safetensors"], out, tolerance=1e-4, overwrite=True)
+    assert not exported.is_within
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert exported.report == tmp_path / "out.parity.json"
+    (entry,) = json.loads(exported.report.read_text())["exports"]
+    assert entry["is_within"] is False
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_only_files_of_the_earlier_export_are_replaced(checkpoint: Path, tmp_path: Path, lists: bool) -> None:
+    out = tmp_path / "out"
+    export_checkpoint(checkpoint, ["bundle"], out)
+    report = json.loads((out / "parity.json").read_text())
+    assert report["files"] == files(out)
+    if not lists:  # as earlier versions wrote it
+        del report["files"]
+        (out / "parity.json").write_text(json.dumps(report))
+    (out / "bundle/notes.txt").write_text("mine")
+    (out / "model.txt").write_text("mine")
+    export_checkpoint(checkpoint, ["safetensors"], out, overwrite=True)
+    own = ["README.md", "model.json", "model.safetensors", "parity.json"]
+    assert files(out) == sorted([*own, "bundle/notes.txt", "model.txt"])
+    assert not (out / "bundle/models").exists()
+    if lists:
+        (out / "plan.yaml").write_text("mine")
+        with pytest.raises(
+            ConfigError, match=r"plan\.yaml belongs to no earlier export, so it is not replaced"
+        ):
+            export_checkpoint(checkpoint, ["torch"], out, overwrite=True)
+        assert (out / "model.json").is_file()
+
+
+def test_a_report_that_leads_out_of_the_folder_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for files_told in ('["../runs/my_run/best.ckpt"]', '["/x"]', "3"):
+        out.mkdir(exist_ok=True)
+        (out / "parity.json").write_text(f'{{"files": {files_told}}}')
+        with pytest.raises(ConfigError, match=r"parity\.json: expected the report of an export, which lists"):
+            export_checkpoint(checkpoint, ["safetensors"], out, overwrite=True)
+    assert checkpoint.is_file()
+
+
+def test_a_link_stays_and_the_folder_behind_it_is_written(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk/export")
+    for overwrite in (False, True):
+        assert export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out", overwrite=overwrite).is_within
+        assert (tmp_path / "out").is_symlink()
+        assert "model.json" in files(tmp_path / "disk/export")

@@ -57,3 +57,13 @@ def test_noise_is_as_normalised_images_are(shape: tuple[int, ...]) -> None:
     if patch.numel() > 1000:
         assert abs(float(patch.mean())) < 0.2
         assert 0.4 < float(patch.std()) < 1.3
+
+
+def test_regions_are_compared_by_what_each_writes() -> None:
+    x = torch.tensor([[[2.0, 2.0, -1.0, -1.0], [1.0, 1.0, -2.0, -2.0]]])
+    # the larger output stays the larger one, while the second region goes below one half
+    shift = torch.tensor([[[0.0], [-1.5]]])
+    by_class = compare("shift", lambda y: y + shift, [x], [x], tolerance=2.0)
+    by_region = compare("shift", lambda y: y + shift, [x], [x], 2.0, regions_class_order=(1, 2))
+    assert (by_class.label_agreement, by_region.label_agreement) == (1, 0.5)
+    assert not by_region.is_within

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ from medconv.errors import ConfigError, MedconvError
 from medconv.inference import InputCase, Prediction
 from medconv.inference.companions import Companion, Entropy, PerClass, Place, Probabilities, file_names
 from medconv.inference.dicom_segmentation import DicomSegmentation, require_series
-from medconv.inference.uncertainty import normalised_entropy
+from medconv.inference.uncertainty import normalised_entropy, region_entropy
 from medconv.io import read_image, read_labels, read_volume
 from medconv.io.nifti import label_names_in_header
 
@@ -62,6 +63,14 @@ def test_probabilities_and_entropy_lie_on_the_grid(prediction: Prediction, tmp_p
     np.testing.assert_allclose(found.geometry.affine, prediction.geometry.affine, atol=1e-6)
 
 
+def test_the_entropy_of_regions_is_that_of_yes_and_no(prediction: Prediction, tmp_path: Path) -> None:
+    assert prediction.probabilities is not None
+    regions = prediction.probabilities[1:]
+    of_regions = replace(prediction, probabilities=regions, regions_class_order=(1, 2, 3))
+    (path,) = written(Entropy(BESIDE), of_regions, tmp_path / "m.nii.gz")
+    np.testing.assert_allclose(read_volume(path).data[0], region_entropy(regions), atol=1.6e-5)
+
+
 def test_without_probabilities_the_message_says_how_to_get_them(
     prediction: Prediction, tmp_path: Path
 ) -> None:
@@ -78,6 +87,9 @@ def test_without_probabilities_the_message_says_how_to_get_them(
         ({1: "../../etc/x", 2: "a b"}, {1: "etc_x", 2: "a_b"}),
         ({1: "...", 2: "?"}, {1: "label_1", 2: "label_2"}),
         ({1: "Lunge, größer"}, {1: "Lunge_größer"}),
+        ({1: "lesion_2", 2: "lesion", 3: "Lesion"}, {1: "lesion_2", 2: "lesion_2_2", 3: "Lesion_3"}),
+        ({1: "a_11", 2: "a_11", 11: "a", 12: "A"}, {1: "a_11_1", 2: "a_11_2", 11: "a_11", 12: "A_12"}),
+        ({1: "a_1", 11: "a_1", 2: "a_1_11"}, {1: "a_1_1", 11: "a_1_11_11", 2: "a_1_11"}),
     ],
 )
 def test_names_of_labels_never_lead_out_of_the_folder(

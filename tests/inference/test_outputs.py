@@ -54,6 +54,12 @@ def test_two_inputs_with_one_name_are_refused() -> None:
         plan_outputs(cases("one/a.nii", "two/a.nii"), "masks")
 
 
+@pytest.mark.parametrize("other", ["in/a.nii.gz", "in/a.nrrd", "in/A.nii"])
+def test_two_cases_of_one_name_are_refused_though_their_masks_differ(other: str) -> None:
+    with pytest.raises(ConfigError, match=rf"in/a\.nii and {other} are two cases called [aA]; rename one"):
+        plan_outputs(cases("in/a.nii", other), "masks")
+
+
 @pytest.mark.parametrize("output", ["in", "in/a.nii.gz", "in/../in"])
 def test_an_input_is_never_replaced(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tiny_checkpoint import save_checkpoint
 
 from medconv import __version__
-from medconv.inference import CaseResult, Predictor
+from medconv.inference import CaseResult, Postprocessing, Predictor, Rule
 from medconv.inference.run_record import run_record, sha256_of
 from medconv.inference.statistics import Structure
 
@@ -44,11 +44,42 @@ def test_a_record_is_json_and_tells_every_case(tmp_path: Path) -> None:
         {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     ]
     assert record["model"]["labels"] == {"0": "background", "1": "head", "2": "tail"}
-    assert record["settings"] == {"overlap": 0.5, "tile_batch": 4, "mirrored_axes": [0, 1, 2]}
+    assert record["settings"] == {
+        "overlap": 0.5,
+        "tile_batch": 4,
+        "mirrored_axes": [0, 1, 2],
+        "rotate": False,
+        "turned_copies": [8],
+        "blend": "gaussian",
+        "memory_gb": None,
+        "postprocessing": {},
+    }
     assert record["versions"]["medconv"] == __version__
     assert {"python", "torch", "nibabel"} <= set(record["versions"])
     assert "cpu" in record["machine"]["device"]
     assert 90 <= record["seconds"] < 150
+
+
+def test_a_record_tells_how_masks_were_made(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "best.ckpt")
+    predictor = Predictor.from_checkpoint(
+        path,
+        device="cpu",
+        rotate=True,
+        blend="crop",
+        memory_gb=64.0,
+        postprocessing=Postprocessing({2: Rule(fill_holes=True, min_volume_ml=0.5)}),
+    )
+    record = run_record(
+        predictor, [path], [], inputs={}, words=[], started=datetime.now(UTC), status="finished"
+    )
+    assert json.loads(json.dumps(record)) == record
+    settings = record["settings"]
+    assert (settings["rotate"], settings["turned_copies"], settings["blend"]) == (True, [4], "crop")
+    assert settings["memory_gb"] == 64.0
+    assert settings["postprocessing"] == {
+        "2": {"largest_component": False, "fill_holes": True, "min_volume_ml": 0.5}
+    }
 
 
 def test_large_files_are_hashed_in_pieces(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medconv.errors import BadImageError
+from medconv.errors import BadImageError, ShapeError
 from medconv.inference.statistics import Structure, measure_mask, measure_structures
 from medconv.io import Volume, read_volume, volume_from_array, write_labels
 
@@ -89,3 +89,16 @@ def test_a_mask_in_a_file_says_the_same(
     )
     with pytest.raises(BadImageError, match=r"expected only the labels \[0, 1\]"):
         measure_mask([scan], tmp_path / "mask.nii.gz", {0: "background", 1: "a"}, 1)
+
+
+def test_each_label_is_as_sure_as_the_region_that_writes_it(volume: Volume, rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 4, volume.shape).astype(np.uint8)
+    regions = rng.random((2, *volume.shape)).astype(np.float16)
+    first, second, third = measure_structures(labels, volume, NAMES, regions, regions_class_order=(3, 1))
+    assert first.mean_probability == pytest.approx(regions[1][labels == 1].astype(float).mean(), abs=1e-6)
+    assert third.mean_probability == pytest.approx(regions[0][labels == 3].astype(float).mean(), abs=1e-6)
+    assert second.mean_probability is None
+    with pytest.raises(ShapeError, match="expected probabilities of 4 labels, got 2"):
+        measure_structures(labels, volume, NAMES, regions)
+    with pytest.raises(ShapeError, match="expected probabilities of 3 regions, got 2"):
+        measure_structures(labels, volume, NAMES, regions, regions_class_order=(1, 2, 3))

@@ -89,3 +89,24 @@ def test_nothing_and_other_shapes_are_refused() -> None:
         PostprocessingTuner(2).result()
     with pytest.raises(ShapeError, match=r"labels of one shape, got \(2, 2\) and \(3, 3\)"):
         PostprocessingTuner(2).add(np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8), (1, 1))
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (12, 12, 1), (1, 12, 12), (12, 1, 12)])
+def test_the_hole_of_a_ring_is_found_in_one_slice(shape: tuple[int, ...]) -> None:
+    reference = np.zeros((12, 12), dtype=np.uint8)
+    reference[2:9, 2:9] = 1
+    ring = reference.copy()
+    ring[4:7, 4:7] = 0
+    tuned = tune((ring.reshape(shape), reference.reshape(shape))).result()
+    assert tuned.postprocessing.rules == {1: Rule(fill_holes=True)}
+    assert tuned.after[1] == 1
+
+
+def test_a_hole_that_another_class_fills_is_no_gain() -> None:
+    reference = np.zeros((12, 12, 12), dtype=np.uint8)
+    reference[2:9, 2:9, 2:9] = 1
+    reference[4:7, 4:7, 4:7] = 2
+    tuner = PostprocessingTuner(3)
+    tuner.see_reference(reference, (1, 1, 1))
+    tuner.add(reference, reference, (1, 1, 1))
+    assert tuner.result().postprocessing.rules == {}
