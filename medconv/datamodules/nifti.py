@@ -157,18 +157,16 @@ class NiftiDataModule(SegmentationDataModule):
         """The cases of ``test_root``; none where it was not given.
 
         Raises:
-            DatasetError: Its labels or channels are not those of the training data.
+            DatasetError: Its labels, regions, ignore label or channels are not those of the training data.
         """
         if self.test_root is None:
             return ()
         test = self._discover(self.test_root)
-        for name, here, there in (
-            ("labels", dict(test.label_names), dict(self._dataset.label_names)),
-            ("channels", test.channel_names, self._dataset.channel_names),
-        ):
-            if here != there:
+        expected = _kind_of(self._dataset)
+        for name, here in _kind_of(test).items():
+            if here != expected[name]:
                 raise DatasetError(
-                    f"{self.test_root}: expected the {name} {there} of {self.root}, got {here}; "
+                    f"{self.test_root}: expected the {name} {expected[name]} of {self.root}, got {here}; "
                     f"give a dataset of the same kind"
                 )
         return test.cases
@@ -271,6 +269,14 @@ class NiftiDataModule(SegmentationDataModule):
             raise DatasetError(f"{self.root}: no usable case is left; correct some of them:\n{listed}")
         warnings.warn(f"{self.root}: {len(problems)} case(s) are left out:\n{listed}", stacklevel=3)
         return kept
+
+
+def _kind_of(dataset: Dataset) -> dict[str, object]:
+    declared = vars(dataset.labels)  # all of it, also what is added one day
+    spoken = {"names": "labels"}
+    return {spoken.get(name, name): value for name, value in declared.items()} | {
+        "channels": dataset.channel_names
+    }
 
 
 def user_cache_dir() -> Path:
