@@ -23,15 +23,17 @@ from medconv.cli.paths import require_file
 from medconv.cli.plain_speech import speak_plainly
 from medconv.cli.planned_network import keep_plan, settle_network
 from medconv.cli.preview import write_preview
-from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log
+from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log, require_resumable
 from medconv.cli.watchers import watchers
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
+from medconv.inference import read_checkpoint
 from medconv.io.atomic import write_text
 from medconv.models import restrict_class_paths
 from medconv.models.parse_errors import explain_parse_error
 from medconv.training import AtomicCheckpointIO, SegmentationTask, build_task
 from medconv.training.build import build_data
+from medconv.training.same_plan import require_same_plan
 
 log = logging.getLogger("medconv")
 
@@ -147,8 +149,10 @@ class MedconvCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Data first (its plan sets the voxel size of the network), then the task, then the trainer."""
         preview = self.settings.preview_augmentation if self.subcommand == "fit" else None
-        if preview is None:
-            self.run = self._choose_folder()
+        if self.subcommand == "fit":
+            require_resumable(self.settings.resume)
+        else:
+            self.run = self._beside_checkpoint()
         resolved = self._resolved()
         if resolved.get("data") is None:
             raise ConfigError("expected data, e.g. --data DemoDataModule or --config unet_sym; got none")
@@ -165,12 +169,15 @@ class MedconvCLI(LightningCLI):
         self.model = build_task(resolved["model"], self.plugins)
         self.model.data_config = resolved["data"]
         if self.subcommand == "fit":
+            self.run = self._choose_folder()  # nothing of what was refused before leaves a folder behind
+            self._require_plan_of_run()
             self._take_over_weights(self.settings.init_from)
         self.config_init = self._instantiate_rest()
         self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
-            keep_plan(self.datamodule, resolved["data"], self.run.path)
+            resumed = self.run.resume_from is not None
+            keep_plan(self.datamodule, resolved["data"], self.run.path, resumed=resumed)
             write_text(self.run.path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:
@@ -222,7 +229,8 @@ class MedconvCLI(LightningCLI):
         if self.run.resume_from is not None:
             log.info(f"--init-from has no effect: the run continues from {self.run.resume_from}")
             return
-        lines = init_from(checkpoint, self.model.network, self.plugins, self.run.path)
+        folder = self.run.path if is_first_process() else None
+        lines = init_from(checkpoint, self.model.network, self.plugins, folder)
         for line in lines if is_first_process() else ():
             log.info(line)
 
@@ -230,14 +238,20 @@ class MedconvCLI(LightningCLI):
         if self.trainer.is_global_zero:
             report_outcome(self.model, self.datamodule, self.run.path, checkpoint)
 
+    def _require_plan_of_run(self) -> None:
+        # training asks again, but by then the configuration of the run would be overwritten
+        if self.run.resume_from is not None:
+            begun = read_checkpoint(self.run.resume_from, allow=self.plugins).plan
+            require_same_plan(begun, self.datamodule.plan)
+
+    def _beside_checkpoint(self) -> RunFolder:
+        if not self.settings.ckpt_path:
+            raise ConfigError(f"expected a checkpoint: medconv {self.subcommand} runs/NAME/best.ckpt")
+        checkpoint = require_file(self.settings.ckpt_path, "checkpoint")
+        return RunFolder(checkpoint.parent / str(self.subcommand), None, ())
+
     def _choose_folder(self) -> RunFolder:
         settings = self.settings
-        if self.subcommand != "fit":
-            if not settings.ckpt_path:
-                raise ConfigError(f"expected a checkpoint: medconv {self.subcommand} runs/NAME/best.ckpt")
-            return RunFolder(
-                require_file(settings.ckpt_path, "checkpoint").parent / str(self.subcommand), None, ()
-            )
         name = settings.name if settings.fold is None else f"{settings.name}/fold_{settings.fold}"
         run = choose_run_folder(Path(settings.runs), name, settings.resume, self.plugins)
         for remark in run.remarks if is_first_process() else ():

@@ -124,7 +124,7 @@ def _with_memory(proposal: Proposal, memory: OperatorMemory, options: Namespace)
         device = torch.device("cuda")
         network = memory.build(plan, stages).float()
         found = largest_fitting(
-            lambda size: peak_of_step(network, plan.patch_size, size, device), batch, options.memory_gb * 1e9
+            lambda size: peak_of_step(network, plan, size, device), batch, options.memory_gb * 1e9
         )
         text += (
             f" (estimated), {found.peak_bytes / 1e9:.1f} GB measured on {torch.cuda.get_device_name(device)}"

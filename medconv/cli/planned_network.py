@@ -27,21 +27,37 @@ def settle_network(init_args: MutableMapping[str, Any], data: SegmentationDataMo
     return fill_stages(init_args, data.proposal)
 
 
-def keep_plan(data: SegmentationDataModule, data_config: MutableMapping[str, Any], folder: Path) -> None:
+def keep_plan(
+    data: SegmentationDataModule,
+    data_config: MutableMapping[str, Any],
+    folder: Path,
+    *,
+    resumed: bool = False,
+) -> None:
     """Write the plan into the folder of a run, and let the run's configuration name that copy.
 
-    The file that was given may be edited or moved; the checkpoints of the run are measured with this one.
+    The file that was given may be edited or moved; the checkpoints of the run are measured with this one. A run that
+    continues keeps the plan that it began with; a patch or batch that differs is noted in its configuration.
 
     Args:
         data: With its plan prepared.
         data_config: Of the run and its checkpoints; changed where a plan file was given.
         folder: Of the run.
+        resumed: Whether the run continues from a checkpoint.
     """
     if data.proposal is None:
         return
-    data.proposal.save(folder / "plan.yaml")
+    kept = folder / "plan.yaml"
+    is_new = not (resumed and kept.is_file())
+    if is_new:
+        data.proposal.save(kept)
     if data.plan_file is not None:
-        data_config["init_args"]["plan"] = str(folder / "plan.yaml")
+        data_config["init_args"]["plan"] = str(kept)
+        if not is_new:
+            data_config["init_args"] |= {
+                "patch_size": list(data.plan.patch_size),
+                "batch_size": data.batch_size,
+            }
 
 
 def fill_stages(init_args: MutableMapping[str, Any], proposal: Proposal) -> str:

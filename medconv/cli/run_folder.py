@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from medconv.errors import ConfigError
@@ -37,17 +38,13 @@ def choose_run_folder(runs: Path, name: str, resume: str, allow: tuple[str, ...]
         ConfigError: ``resume`` names a file that does not exist.
     """
     if resume not in ("never", "auto"):
+        require_resumable(resume)
         checkpoint = Path(resume)
-        if not checkpoint.is_file():
-            raise ConfigError(
-                f"expected --resume never, auto or a checkpoint file; there is no file {resume}"
-            )
         read_checkpoint(checkpoint, allow=allow)
-        return RunFolder(_claim(checkpoint.parent), checkpoint, (f"continuing from {checkpoint}",))
+        return RunFolder(_hand_down(checkpoint.parent), checkpoint, (f"continuing from {checkpoint}",))
     if resume == "never":
-        folder = _claim(_inherited() or _first_free(runs / name))
-        return RunFolder(folder, None, ())
-    folder = _claim(_inherited() or _newest(runs / name))
+        return RunFolder(_new_folder(runs / name), None, ())
+    folder = _hand_down(_inherited() or _newest(runs / name))
     if is_first_process():
         remove_unfinished(folder)
     checkpoint_found, complaints = last_whole_checkpoint(folder, allow)
@@ -57,6 +54,16 @@ def choose_run_folder(runs: Path, name: str, resume: str, allow: tuple[str, ...]
         else f"no checkpoint in {folder}: starting fresh"
     )
     return RunFolder(folder, checkpoint_found, (*complaints, found))
+
+
+def require_resumable(resume: str) -> None:
+    """Refuse ``--resume FILE`` where there is no such file, before anything else is done.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if resume not in ("never", "auto") and not Path(resume).is_file():
+        raise ConfigError(f"expected --resume never, auto or a checkpoint file; there is no file {resume}")
 
 
 def keep_log(folder: Path) -> None:
@@ -71,8 +78,16 @@ def keep_log(folder: Path) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that a user or a cluster started, not one that a launcher added."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    """Whether this is the process that a user or a cluster started, or the first of those that a launcher started."""
+    if (
+        "RANK" in os.environ
+    ):  # torchrun numbers all processes; nodes may be numbered otherwise by who started it
+        return _number("RANK") == _number("LOCAL_RANK") == 0
+    return not any(map(_number, ("SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")))
+
+
+def _number(variable: str) -> int:
+    return int(os.environ.get(variable) or "0")
 
 
 def _inherited() -> Path | None:
@@ -80,25 +95,34 @@ def _inherited() -> Path | None:
     return Path(value) if value else None
 
 
-def _claim(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ[_INHERITED] = str(folder)
+def _hand_down(folder: Path) -> Path:
+    if is_first_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[_INHERITED] = str(folder)
     return folder
+
+
+def _new_folder(folder: Path) -> Path:
+    if not is_first_process():
+        # where a launcher handed nothing down, only the first process writes, and the others are told its folder
+        return _inherited() or _newest(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return _hand_down(next(new for n in count(1) if _make(new := _numbered(folder, n))))
+
+
+def _make(folder: Path) -> bool:
+    # making it is claiming it: of two runs that begin together only one can
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _numbered(folder: Path, number: int) -> Path:
     return folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
 
 
-def _first_free(folder: Path) -> Path:
-    number = 1
-    while (_numbered(folder, number) / "config.yaml").exists():
-        number += 1
-    return _numbered(folder, number)
-
-
 def _newest(folder: Path) -> Path:
-    number = 1
-    while (_numbered(folder, number + 1) / "config.yaml").exists():
-        number += 1
-    return _numbered(folder, number)
+    there = takewhile(Path.exists, (_numbered(folder, number) for number in count(1)))
+    return next((run for run in reversed(list(there)) if (run / "config.yaml").exists()), folder)

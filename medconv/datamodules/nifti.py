@@ -14,19 +14,19 @@ from medconv.datamodules.absent_classes import warn_of_absent_classes
 from medconv.datamodules.base import NumWorkers, SegmentationDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.division import Division
 from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
 from medconv.datamodules.redeclare import redeclare
-from medconv.datamodules.splits import Split, split_folds, split_fraction
-from medconv.datamodules.splits_file import read_split, read_splits, write_splits
+from medconv.datamodules.splits import Split
+from medconv.datamodules.splits_file import write_splits
 from medconv.datamodules.store import StoreName
-from medconv.errors import BadCasesError, ConfigError, DatasetError
+from medconv.errors import BadCasesError, DatasetError
 from medconv.io import Case, Dataset, discover
 from medconv.planning import Proposal, kind_of_channel
 from medconv.planning.sizes import MIN_BATCH
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
-_VAL_FRACTION = 0.2
 _LOG = logging.getLogger("medconv")
 
 
@@ -107,23 +107,15 @@ class NiftiDataModule(SegmentationDataModule):
             num_workers=num_workers,
             store=store,
         )
-        ways = {"val_fraction": val_fraction, "num_folds": num_folds, "splits": splits}
-        given = [f"{name}={value}" for name, value in ways.items() if value is not None]
-        if len(given) > 1:
-            raise ConfigError(
-                f"expected one way to divide the cases, got {' and '.join(given)}; give one of them"
-            )
-        if num_folds is None and splits is None and fold != 0:
-            raise ConfigError(f"fold={fold} has no effect without num_folds or splits; give one of them too")
-        self.splits = Path(splits) if splits else None
+        self.division = Division(val_fraction, num_folds, Path(splits) if splits else None, fold, seed)
         self.root, self.test_root = Path(root), Path(test_root) if test_root else None
         self.settings = PlanSettings(spacing_mm, patch_size, batch_size, normalization)
         self.plan_file = Path(plan) if plan else None
-        self.val_fraction, self.num_folds, self.fold = val_fraction, num_folds, fold
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.regions, self.regions_class_order, self.ignore_label = regions, regions_class_order, ignore_label
         self.skip_bad_cases = skip_bad_cases
         self.dataset: Dataset | None = None
+        self._discovered: tuple[Case, ...] = ()
         self._cache: CaseCache | None = None
 
     # --- what there is -----------------------------------------------------------------------------
@@ -138,6 +130,7 @@ class NiftiDataModule(SegmentationDataModule):
         if self.dataset is not None:
             return
         dataset = self._discover(self.root)
+        self._discovered = dataset.cases
         while self.dataset is None:
             try:
                 self._take(self._propose(dataset))
@@ -164,18 +157,16 @@ class NiftiDataModule(SegmentationDataModule):
         """The cases of ``test_root``; none where it was not given.
 
         Raises:
-            DatasetError: Its labels or channels are not those of the training data.
+            DatasetError: Its labels, regions, ignore label or channels are not those of the training data.
         """
         if self.test_root is None:
             return ()
         test = self._discover(self.test_root)
-        for name, here, there in (
-            ("labels", dict(test.label_names), dict(self._dataset.label_names)),
-            ("channels", test.channel_names, self._dataset.channel_names),
-        ):
-            if here != there:
+        expected = _kind_of(self._dataset)
+        for name, here in _kind_of(test).items():
+            if here != expected[name]:
                 raise DatasetError(
-                    f"{self.test_root}: expected the {name} {there} of {self.root}, got {here}; "
+                    f"{self.test_root}: expected the {name} {expected[name]} of {self.root}, got {here}; "
                     f"give a dataset of the same kind"
                 )
         return test.cases
@@ -188,29 +179,17 @@ class NiftiDataModule(SegmentationDataModule):
         """Which cases train and which validate.
 
         Raises:
-            ConfigError: The split file or the fold does not exist or does not fit the dataset.
+            ConfigError: See ``Division.split``.
         """
-        if self.splits is not None:
-            return read_split(self.splits, self.fold, [case.case_id for case in self._dataset.cases])
-        if self.num_folds is not None:
-            groups = [case.group for case in self._dataset.cases]
-            return split_folds(groups, self.num_folds, self.fold, self.seed)
-        return self.folds()[0]
+        return self.division.split(self._discovered, self._dataset.cases)
 
     def folds(self) -> list[Split]:
         """The splits of all folds; a single one where no folds are asked for.
 
         Raises:
-            ConfigError: As ``split``.
+            ConfigError: See ``Division.folds``.
         """
-        cases, groups = self._dataset.cases, [case.group for case in self._dataset.cases]
-        if self.splits is not None:
-            ids = [case.case_id for case in cases]
-            return [read_split(self.splits, fold, ids) for fold in range(len(read_splits(self.splits)))]
-        if self.num_folds is not None:
-            return [split_folds(groups, self.num_folds, fold, self.seed) for fold in range(self.num_folds)]
-        fraction = _VAL_FRACTION if self.val_fraction is None else self.val_fraction
-        return [split_fraction(groups, fraction, self.seed)]
+        return self.division.folds(self._discovered, self._dataset.cases)
 
     def save_splits(self, path: Path) -> None:
         """Write all folds in nnU-Net's format."""
@@ -290,6 +269,14 @@ class NiftiDataModule(SegmentationDataModule):
             raise DatasetError(f"{self.root}: no usable case is left; correct some of them:\n{listed}")
         warnings.warn(f"{self.root}: {len(problems)} case(s) are left out:\n{listed}", stacklevel=3)
         return kept
+
+
+def _kind_of(dataset: Dataset) -> dict[str, object]:
+    declared = vars(dataset.labels)  # all of it, also what is added one day
+    spoken = {"names": "labels"}
+    return {spoken.get(name, name): value for name, value in declared.items()} | {
+        "channels": dataset.channel_names
+    }
 
 
 def user_cache_dir() -> Path:

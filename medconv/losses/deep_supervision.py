@@ -30,6 +30,8 @@ class DeepSupervisionLoss(nn.Module):
             stage and its rule drops the lowest; use ``True`` with such a network, ``False`` where that head
             is not built.
         regions: The labels of each region, where the network answers for regions; ``None``: for classes.
+        num_labels: Labels that a target may hold, background included, without the ignore label; needed where some
+            belong to no region. ``None``: the outputs and the regions name them all.
         ignore_label: The label of voxels whose truth is not known; ``None``: all are known.
         spacing_mm: Voxel edge lengths at full resolution, for losses that measure distances.
 
@@ -54,13 +56,15 @@ class DeepSupervisionLoss(nn.Module):
         *,
         drop_lowest: bool = False,
         regions: Sequence[Sequence[int]] | None = None,
+        num_labels: int | None = None,
         ignore_label: int | None = None,
         spacing_mm: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
         self.drop_lowest = drop_lowest
-        self.regions, self.ignore_label, self.spacing_mm = regions, ignore_label, spacing_mm
+        self.regions, self.num_labels = regions, num_labels
+        self.ignore_label, self.spacing_mm = ignore_label, spacing_mm
 
     def weights(self, num_outputs: int) -> tuple[float, ...]:
         """The weights of so many outputs; they sum to 1. An only output is never dropped."""
@@ -86,8 +90,7 @@ class DeepSupervisionLoss(nn.Module):
         return torch.stack(terms).sum()
 
     def _compare(self, output: Tensor, target: Tensor) -> Tensor:
-        labels = [output.shape[1] - 1, self.ignore_label or 0, *(k for r in self.regions or () for k in r)]
-        seen = coarser_labels(target, output.shape[2:], max(labels) + 1)
+        seen = coarser_labels(target, output.shape[2:], self._num_values(output.shape[1]))
         valid = None
         if self.ignore_label is not None:
             valid = seen != self.ignore_label
@@ -97,6 +100,11 @@ class DeepSupervisionLoss(nn.Module):
             sizes = zip(spacing_mm, target.shape[2:], output.shape[2:], strict=True)
             spacing_mm = [mm * fine / coarse for mm, fine, coarse in sizes]
         return self.loss(output, seen, valid=valid, regions=self.regions, spacing_mm=spacing_mm)
+
+    def _num_values(self, num_outputs: int) -> int:
+        # a label outside all regions outvotes those inside: what is not counted would hand its voxels to them
+        members = (k for region in self.regions or () for k in region)
+        return 1 + max(num_outputs - 1, (self.num_labels or 0) - 1, self.ignore_label or 0, *members)
 
     def extra_repr(self) -> str:
         """Settings, as PyTorch prints them."""

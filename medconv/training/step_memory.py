@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from medconv.errors import ConfigError
 from medconv.losses import DiceCrossEntropyLoss
-from medconv.losses.deep_supervision import DeepSupervisionLoss
 from medconv.models import SegmentationModel
+from medconv.planning import Plan
+from medconv.training.supervise import supervise
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,12 @@ def largest_fitting(
     )
 
 
-def peak_of_step(
-    network: SegmentationModel, patch_size: Sequence[int], batch_size: int, device: torch.device
-) -> int | None:
+def peak_of_step(network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device) -> int | None:
     """Peak memory of a training step on random patches in bfloat16, with AdamW; the network is left as it was.
 
     Args:
         network: On any device; copied.
-        patch_size: ``*P``.
+        plan: Of the data: patch, labels and regions.
         batch_size: Patches.
         device: A GPU.
 
@@ -82,7 +81,7 @@ def peak_of_step(
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     try:
-        train_one_step(network, patch_size, batch_size, device)
+        train_one_step(network, plan, batch_size, device)
         return torch.cuda.max_memory_allocated(device) - before
     except torch.cuda.OutOfMemoryError:
         return None
@@ -90,10 +89,8 @@ def peak_of_step(
         torch.cuda.empty_cache()
 
 
-def train_one_step(
-    network: SegmentationModel, patch_size: Sequence[int], batch_size: int, device: torch.device
-) -> float:
-    """Forward, loss, backward and update of a copy of a network on random patches; returns the loss.
+def train_one_step(network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device) -> float:
+    """Forward, loss, backward and update of a copy of a network on random patches of a plan; returns the loss.
 
     Two steps, because the optimiser takes its memory in the first.
     """
@@ -101,9 +98,9 @@ def train_one_step(
     home = next(network.parameters()).device
     model = network.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    loss_of = DeepSupervisionLoss(DiceCrossEntropyLoss()).to(device)
-    image = torch.randn(batch_size, network.in_channels, *patch_size, device=device)
-    label = torch.randint(network.num_classes, (batch_size, 1, *patch_size), device=device)
+    loss_of = supervise(DiceCrossEntropyLoss(), plan).to(device)
+    image = torch.randn(batch_size, network.in_channels, *plan.patch_size, device=device)
+    label = torch.randint(plan.num_labels, (batch_size, 1, *plan.patch_size), device=device)
     try:
         for _ in range(2):
             optimizer.zero_grad()

@@ -18,6 +18,7 @@ def supervise(loss: Loss, plan: Plan | None = None) -> DeepSupervisionLoss:
     return DeepSupervisionLoss(
         loss,
         regions=tuple(plan.regions.values()) or None,
+        num_labels=plan.num_labels,
         ignore_label=plan.unknown_label,
         spacing_mm=plan.spacing_mm,
     )

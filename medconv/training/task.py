@@ -17,6 +17,7 @@ from medconv.inference import pack
 from medconv.kernels import HAS_TRITON, to_channels_last, to_contiguous
 from medconv.losses import DiceCrossEntropyLoss, Loss
 from medconv.models import SegmentationModel
+from medconv.planning import Plan
 from medconv.training.callbacks.average_weights import AverageWeights, refuse_lost_average
 from medconv.training.log_steps import logs_now
 from medconv.training.measured_task import MeasuredTask
@@ -25,6 +26,7 @@ from medconv.training.optimizer_state import lay_out_state
 from medconv.training.progress import step_share, time_share
 from medconv.training.recorded_loss import RecordedLoss
 from medconv.training.require_fit import require_fit
+from medconv.training.same_plan import require_same_plan, warn_of_other_patch
 from medconv.training.supervise import supervise
 from medconv.transforms import Preprocessor
 
@@ -246,7 +248,10 @@ class SegmentationTask(MeasuredTask):
             self._averages.put_into(checkpoint, self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the figures measured so far, until the next validation."""
+        """Keep the figures measured so far, until the next validation; refuse to train on under another plan."""
         if self.trainer.state.fn == TrainerFn.FITTING:
+            begun = Plan.from_dict(checkpoint["medconv"]["plan"])
+            require_same_plan(begun, self.plan)
+            warn_of_other_patch(begun, self.plan)
             refuse_lost_average(checkpoint, averages=self._averages is not None)
         self.measured = checkpoint["medconv"]["metrics"]

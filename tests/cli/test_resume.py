@@ -115,6 +115,7 @@ def test_folds_have_folders_of_their_own_and_transfer_between_operators_tells_wh
     unset = "--data.init_args.num_folds=null"
     assert fit(tiny_dataset, "told", 0, *short, folds, unset, "--fold=7") == 2
     assert "expected a fold from 0 to 1, got fold 7" in capsys.readouterr().err
+    assert not Path("runs/told").exists()
     assert fit(tiny_dataset, "wide", 0, "--model.network.init_args.channels=[2,8]", start) == 2
     assert (
         "--init-from runs/cv/fold_1/best.ckpt: the weights do not fit the new network"
@@ -145,3 +146,28 @@ def test_a_batch_that_does_not_fit_is_explained_and_a_preview_trains_nothing(
     assert not Path("runs/seen").exists()
     assert fit(tiny_dataset, "seen", 0, "--preview-augmentation=no/seen.jpg") == 2
     assert "expected a .png file in a folder that exists, got no/seen.jpg" in capsys.readouterr().err
+
+
+def test_a_refused_fold_leaves_no_folder(tiny_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert fit(tiny_dataset, "cv", 0, "--fold=7") == 2
+    assert "a fold from 0 to num_folds - 1, got 2 and 7" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_not_continued_under_another_plan(tiny_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = ("--trainer.max_epochs=1", "--data.init_args.steps_per_epoch=1")
+    assert fit(tiny_dataset, "a", 0, *short) == 0
+    before = {name: Path(f"runs/a/{name}").read_bytes() for name in ("plan.yaml", "config.yaml")}
+    other = "--data.init_args.normalization=[none]"
+    assert fit(tiny_dataset, "a", 0, *short, "--resume=auto", other) == 2
+    assert "normalization: ('zscore',) in the run, ('none',) now" in capsys.readouterr().err
+    assert before == {name: Path(f"runs/a/{name}").read_bytes() for name in before}
+    longer = ("--data.init_args.steps_per_epoch=1", "--trainer.max_epochs=2")
+    with pytest.warns(UserWarning, match="continues with patches of"):
+        assert (
+            fit(tiny_dataset, "a", 0, *longer, "--resume=auto", "--data.init_args.patch_size=[8,16,8]") == 0
+        )
+    assert Path("runs/a/plan.yaml").read_bytes() == before["plan.yaml"]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from medconv.cli.run_folder import choose_run_folder, keep_log
+from medconv.cli.run_folder import choose_run_folder, is_first_process, keep_log
 from medconv.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for variable in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("MEDCONV_RUN_FOLDER", "")
 
 
@@ -60,3 +63,40 @@ def test_the_log_of_an_earlier_part_is_kept(tmp_path):
         keep_log(tmp_path)
     assert [(tmp_path / f"metrics_{n}.csv").read_text() for n in (1, 2)] == ["first", "second"]
     assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_two_runs_that_begin_together_have_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: choose_run_folder(tmp_path, "cv/a", "never").path, range(8)))
+    assert sorted(run.name for run in runs) == ["a", *(f"a-{number}" for number in range(2, 9))]
+
+
+def test_auto_passes_over_a_folder_whose_run_never_began(tmp_path):
+    for name in ("a", "a-3"):
+        started(tmp_path / name)
+    (tmp_path / "a-2").mkdir()
+    (tmp_path / "a-4").mkdir()
+    assert choose_run_folder(tmp_path, "a", "auto").path == tmp_path / "a-3"
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0", "GROUP_RANK": "1"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "SLURM_PROCID": "1"}, True),
+        ({"RANK": "0", "LOCAL_RANK": "1"}, False),  # one process of torchrun, which launched more
+        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, True),
+        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "0"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),
+    ],
+)
+def test_the_first_process_is_known_under_every_launcher(tmp_path, monkeypatch, variables, is_first):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == is_first
+    choose_run_folder(tmp_path, "a", "never")
+    assert (tmp_path / "a").exists() == is_first

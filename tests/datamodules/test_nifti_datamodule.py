@@ -105,6 +105,35 @@ def test_test_cases_come_from_a_dataset_of_the_same_kind(root, tmp_path):
         ready(root, test_root=tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"ignore": 4}, "expected the ignore_label 3 of .*data, got 4; give a dataset of the same kind"),
+        ({"end": [1]}, r"expected the regions .*'end': \(2,\).* got .*'end': \(1,\)"),
+        ({"ignore": None}, "expected the ignore_label 3 of .*data, got None"),
+    ],
+)
+def test_test_cases_with_other_regions_or_another_ignore_label_are_refused(root, tmp_path, declared, message):
+    labels = {"background": 0, "whole": [1, 2], "end": 2, "ignore": 3}
+
+    def declare(folder, labels):
+        description = json.loads((folder / "dataset.json").read_text())
+        description |= {
+            "labels": {k: v for k, v in labels.items() if v is not None},
+            "regions_class_order": [1, 2],
+        }
+        (folder / "dataset.json").write_text(json.dumps(description))
+
+    declare(root, labels)
+    shutil.copytree(root, tmp_path / "other")
+    data = module(root, test_root=tmp_path / "other")
+    data.prepare_plan()
+    assert len(data.find_test_cases()) == 4
+    declare(tmp_path / "other", labels | declared)
+    with pytest.raises(DatasetError, match=message):
+        data.find_test_cases()
+
+
 def spoil(root):
     """One case whose voxels are cut off, one with a label outside the declared set."""
     image = root / "imagesTr" / "tiny_001.nii.gz"

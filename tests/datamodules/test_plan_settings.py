@@ -127,15 +127,3 @@ def test_a_channel_of_unknown_kind_is_told(root: Path, caplog: pytest.LogCapture
     with caplog.at_level("INFO", "medconv"):
         module(root, normalization=["none"])
     assert "names no known kind" not in caplog.text
-
-
-def test_a_class_in_no_training_case_is_warned_of(root: Path) -> None:
-    description = json.loads((root / "dataset.json").read_text())
-    labels = description["labels"] | {"3": "ear"}
-    (root / "dataset.json").write_text(json.dumps(description | {"labels": labels}))
-    data = module(root)
-    data.prepare_data()
-    with pytest.warns(
-        UserWarning, match=r"none of the 3 training cases holds label 3 \(ear\): the network cannot learn"
-    ):
-        data.setup("fit")

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from medconv.datamodules import NiftiDataModule
+from medconv.datamodules.division import Division
 from medconv.datamodules.splits_file import read_split, read_splits
 from medconv.errors import ConfigError
+from medconv.io import Case
 
 IDS = ["a", "b", "c", "d"]
 FOLDS = [{"train": ["a", "b"], "val": ["c"]}, {"train": ["d", "c", "b"], "val": ["a"]}]
@@ -67,3 +71,43 @@ def test_two_ways_to_divide_are_refused(tiny_dataset, file):
         ConfigError, match="expected one way to divide the cases, got num_folds=5 and splits="
     ):
         NiftiDataModule(tiny_dataset, num_folds=5, splits=file)
+
+
+@pytest.mark.parametrize("end", [0, -300])  # found while planning, and found while preparing
+def test_a_split_file_may_name_a_case_that_was_left_out(tiny_dataset, tmp_path, end):
+    root = shutil.copytree(tiny_dataset, tmp_path / "data")
+    names = [f"tiny_{number:03d}" for number in range(4)]
+    file = tmp_path / "splits_final.json"
+    file.write_text(
+        json.dumps([{"train": names[:2], "val": names[2:]}, {"train": names[2:], "val": names[1:2]}])
+    )
+    image = root / "imagesTr" / "tiny_001.nii.gz"
+    image.write_bytes(image.read_bytes()[:end])
+    settings = {"patch_size": [16, 16, 8], "cache_dir": tmp_path / "cache", "num_workers": 0}
+    data = NiftiDataModule(root, splits=file, skip_bad_cases=True, **settings)
+    with pytest.warns(UserWarning, match=r"1 case\(s\) are left out"):
+        data.setup("validate")
+    ids = [case.case_id for case in data.dataset.cases]
+    split = data.split()
+    assert [ids[i] for i in split.train] == names[:1]
+    assert [ids[i] for i in split.validation] == names[2:]
+    data = NiftiDataModule(root, splits=file, fold=1, skip_bad_cases=True, **settings)
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ConfigError, match="fold 1: no usable case is left to validate on; repair the cases"),
+    ):
+        data.setup("validate")
+
+
+@pytest.mark.parametrize("way", [{"num_folds": 4}, {"val_fraction": 0.5}])
+def test_a_repaired_case_moves_no_other(way):
+    cases = [Case(f"c{n}", (Path("i"),), Path("l"), f"c{n}") for n in range(20)]
+    division = Division(**{"val_fraction": None, "num_folds": None} | way, splits=None, fold=0, seed=0)
+
+    def validation(usable):
+        return [{usable[i].case_id for i in split.validation} for split in division.folds(cases, usable)]
+
+    for bad in cases:
+        left = [case for case in cases if case != bad]
+        assert validation(left) == [side - {bad.case_id} for side in validation(cases)]
+        assert set(division.split(cases, left).train).isdisjoint(division.split(cases, left).validation)

@@ -97,3 +97,13 @@ def test_outputs_without_the_full_resolution_first_are_refused() -> None:
         loss(outputs[::-1], target)
     with pytest.raises(ShapeError, match="got an empty list"):
         loss([], target)
+
+
+@pytest.mark.parametrize("ignore_label", [None, 4])
+def test_labels_outside_all_regions_have_a_voice_in_a_coarser_cell(ignore_label: int | None) -> None:
+    target = torch.full((1, 1, 2, 2, 2), 3)
+    target[..., 0, 0, 0] = 2
+    outputs = [torch.zeros(1, 1, 2, 2, 2), torch.full((1, 1, 1, 1, 1), -20.0)]
+    loss = DeepSupervisionLoss(CrossEntropyLoss(), regions=((2,),), num_labels=4, ignore_label=ignore_label)
+    # the coarse voxel is label 3, outside the region: an output that says so costs nothing
+    torch.testing.assert_close(loss(outputs, target), loss(outputs[:1], target) * 2 / 3)

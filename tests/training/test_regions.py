@@ -16,6 +16,7 @@ from medconv.datamodules import NiftiDataModule
 from medconv.errors import ConfigError, DatasetError
 from medconv.inference import read_checkpoint
 from medconv.inference.ensemble import LogMeanProbability
+from medconv.losses import CrossEntropyLoss
 from medconv.planning import Plan
 from medconv.training import LastCheckpoint, build_task
 from medconv.training.supervise import supervise
@@ -195,3 +196,14 @@ def test_regions_of_nnunets_description_reach_the_plan(tiny_dataset, tmp_path):
     plan = module(root, tmp_path).plan
     assert plan.regions == {"whole": (1, 2), "end": (2,)}
     assert (plan.regions_class_order, plan.ignore_label, plan.label_names[1]) == ((1, 2), 3, "label_1")
+
+
+def test_the_loss_of_a_plan_counts_labels_outside_all_regions():
+    names = dict(enumerate(("background", "a", "b", "c")))
+    rules = {"regions": {"y": (2,)}, "regions_class_order": (2,)}
+    plan = Plan(3, ("T1",), names, (1.0, 1.0, 1.0), (8, 8, 8), ("zscore",), **rules)
+    target = torch.full((1, 1, 2, 2, 2), 3, dtype=torch.uint8)
+    target[..., 0, 0, 0] = 2
+    outputs = [torch.zeros(1, 1, 2, 2, 2), torch.full((1, 1, 1, 1, 1), -20.0)]
+    loss = supervise(CrossEntropyLoss(), plan)
+    torch.testing.assert_close(loss(outputs, target), loss(outputs[:1], target) * 2 / 3)
