@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,7 +20,7 @@ from medconv.cli.main import main
 from medconv.cli.operator_cost import MARGIN, PLAIN_NETWORK, OperatorMemory, planned_settings
 from medconv.cli.planned_network import fill_stages, keep_plan
 from medconv.datamodules import NiftiDataModule
-from medconv.errors import ConfigError
+from medconv.errors import ConfigError, DatasetError
 from medconv.io import discover
 from medconv.models import activation_bytes, build_network
 from medconv.planning import Plan, Proposal, plan_stages, propose
@@ -135,6 +139,66 @@ def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     measure = [sys.executable, "-m", "medconv", "validate", str(tmp_path / "runs/fit/best.ckpt")]
     done = subprocess.run(measure, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- rules about labels
+
+RULES = [
+    {"regions": {"whole thing": [1, 2], "tail": [2]}, "regions_class_order": [1, 2]},
+    {"ignore_label": 2},
+    {"regions": {"head": [1]}, "ignore_label": 2},
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=["regions", "ignore label", "both"])
+def test_a_refusal_names_a_command_whose_plan_is_taken(
+    root: Path, tmp_path: Path, rules: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "a plan.yaml"
+    assert main(["plan", str(root), "-o", str(plan)]) == 0
+    message = (
+        "with the same cases, but other label names, regions or ignore label; plan again with: medconv plan"
+    )
+    with pytest.raises(DatasetError, match=message) as caught:
+        NiftiDataModule(root, plan=plan, **rules).prepare_plan()
+    words = shlex.split(str(caught.value).partition("plan again with: ")[2])
+    assert words[:6] == ["medconv", "plan", str(root), "-o", str(plan), "--overwrite"]
+    assert main(words[1:]) == 0
+    data = NiftiDataModule(root, plan=plan, **rules)
+    data.prepare_plan()
+    assert data.plan.ignore_label == rules.get("ignore_label")
+    assert list(data.plan.regions) == list(rules.get("regions", {}))
+    with pytest.raises(DatasetError, match=f"{message}.*overwrite$"):
+        NiftiDataModule(root, plan=plan).prepare_plan()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--regions", "{ear: [9]}"], "ear"),
+        (["--regions", "[1]"], "--regions: .*for example --regions '{whole: [1,2], core: [2]}'"),
+        (["--regions-class-order", "[1]"], "regions_class_order has no effect without regions"),
+        (["--ignore-label", "x"], "--ignore-label: .*for example --ignore-label 3"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_rules_that_do_not_fit_are_refused(
+    root: Path, command: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(root), *words]) == 2
+    assert re.search(message.replace("[", r"\["), capsys.readouterr().err)
+
+
+def test_check_takes_the_ignore_label_of_a_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = root / "labelsTr" / "tiny_000.nii.gz"
+    scan = nib.load(path)
+    voxels = np.asarray(scan.dataobj).copy()
+    voxels[3, 4, 5] = 9
+    nib.save(nib.Nifti1Image(voxels, scan.affine, scan.header), path)
+    assert main(["check", str(root)]) == 1
+    assert "got also 9 (1 voxels)" in capsys.readouterr().out
+    assert main(["check", str(root), "--ignore-label", "9"]) == 0
+    assert "voxels); declare" not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- bad input
