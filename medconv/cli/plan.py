@@ -43,6 +43,10 @@ def main(argv: Sequence[str]) -> int:
         _require_free(path, overwrite=options.overwrite)
     if options.fit_config and not options.output:
         raise ConfigError("--fit-config: expected -o too: the configuration names the plan file")
+    if options.fit_config and options.config:
+        from medconv.cli.planned_config import take_label_rules
+
+        take_label_rules(options.config, options)
     from medconv.cli.operator_cost import PLAIN_NETWORK, OperatorMemory  # seconds: torch
     from medconv.io import discover
 

@@ -122,6 +122,34 @@ def test_a_configuration_for_fit_is_one_that_fit_reads(root: Path, tmp_path: Pat
     build_network(config["model"]["network"])
 
 
+def test_a_configuration_for_fit_keeps_what_the_recipe_says_of_the_data(root: Path, tmp_path: Path) -> None:
+    plan, fit, own = (tmp_path / f"{name}.yaml" for name in ("plan", "fit", "own"))
+    kept = {"num_folds": 2, "foreground_oversampling": 0.5, "augment": {"strength": 0.0}, "ignore_label": 2}
+    decided = {
+        "root": "elsewhere",
+        "spacing_mm": [9, 9, 9],
+        "patch_size": [8, 8, 8],
+        "batch_size": 7,
+        "normalization": ["ct"],
+        "steps_per_epoch": 3,
+    }
+    data = {"class_path": "medconv.datamodules.NiftiDataModule", "init_args": kept | decided}
+    own.write_text(yaml.safe_dump({"data": data}))
+    words = ["plan", str(root), "-o", str(plan), "--fit-config", str(fit), "--config", "unet_sym", "--config"]
+    assert main([*words, str(own)]) == 0
+    written = yaml.safe_load(fit.read_text())["data"]["init_args"]
+    assert {name: written.get(name) for name in kept} == kept
+    assert (written["root"], written["plan"]) == (str(root), str(plan))
+    assert written["steps_per_epoch"] == Proposal.load(plan).training.steps_per_epoch
+    assert not {"spacing_mm", "patch_size", "batch_size", "normalization"} & set(written)
+    del written["augment"]
+    module = NiftiDataModule(**written)
+    module.prepare_plan()  # the plan follows the recipe's ignore label too
+    assert module.plan.ignore_label == 2
+    assert main(["plan", str(root), "-o", str(plan), "--fit-config", str(fit), "--overwrite"]) == 0
+    assert set(yaml.safe_load(fit.read_text())["data"]["init_args"]) == {"root", "plan", "steps_per_epoch"}
+
+
 @pytest.mark.slow
 def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     plan, fit = tmp_path / "plan.yaml", tmp_path / "fit.yaml"
