@@ -263,8 +263,7 @@ class NiftiDataModule(SegmentationDataModule):
 
     def _propose(self, dataset: Dataset) -> Proposal:
         if self.plan_file is not None:
-            names = ("regions", "regions_class_order", "ignore_label")
-            rules = {name: getattr(self, name) for name in names}
+            rules = {key: getattr(self, key) for key in ("regions", "regions_class_order", "ignore_label")}
             replan = replanning_command(self.root, self.plan_file, rules)
             return load_proposal(self.plan_file, dataset, self.settings, replan)
         return self.settings.propose(dataset)

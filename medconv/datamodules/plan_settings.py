@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from medconv.io import Dataset
 from medconv.planning import DatasetIdentity, Proposal, Wishes, propose, read_headers
 from medconv.planning.reasons import GIVEN
 
+_LOG = logging.getLogger("medconv")
 _ANY_MEMORY_GB = 9_999.0
 
 
@@ -85,6 +87,9 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: 
                 f"{name}={list(given)} contradicts {path}, which says {list(planned)}; set {name} to {default}, or "
                 f"plan again with another one"
             )
+    for name in ("patch_size", "batch_size"):
+        if (own_value := getattr(settings, name)) != "auto":
+            _LOG.info("%s=%s of the configuration wins over %s", name, own_value, path)
     if settings.patch_size == "auto":
         return proposal
     own = replace(plan, patch_size=tuple(settings.patch_size))
