@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from medconv.cli.label_rules import LABEL_EXAMPLES, add_label_options, with_label_rules
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.planning.problems import Problem, in_order
 
     described: list[str] = []
-    dataset = discover(options.dataset, described)
+    dataset = with_label_rules(discover(options.dataset, described), options)
     found = [Problem("error", "dataset", "", text) for text in described]
     problems = in_order([*found, *_inspect(dataset, options)])
     report = _report(options.dataset, dataset, problems)
@@ -110,4 +111,5 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("-o", "--output", type=str, default=None, help="write the list as JSON too")
     add("--json", action="store_true", help="print JSON")
     add("--threads", type=int, default=0, help="cases in memory at a time; 0: one a core, at most 8")
-    return parse(parser, words)
+    add_label_options(parser)
+    return parse(parser, words, LABEL_EXAMPLES)

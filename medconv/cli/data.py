@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+from urllib.parse import unquote, urlsplit
 
 from jsonargparse import Namespace
 
@@ -78,13 +79,17 @@ def _get(words: Sequence[str]) -> int:
     card, folder = find_card(options.name), Path(options.dest)
     address = options.address or card.address
     wanted = check_checksum(options.checksum) if options.checksum else card.checksum
-    target, archive = folder / card.folder, folder / address.rstrip("/").rpartition("/")[2]
+    target, archive = folder / card.folder, folder / _archive_name(address)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"expected a folder to write into, {folder} is a file; name another")
     if target.exists():
         raise ConfigError(f"{target} exists; nothing is overwritten: move it away, or name another DEST")
     print("\n".join(_about(card, address)), flush=True)
-    was_there = archive.exists()
+    if archive.exists() and not archive.is_file():
+        raise ConfigError(
+            f"{archive} is no file, the archive would be written there; move it away, or name another DEST"
+        )
+    was_there = archive.is_file()
     if was_there:
         print(f"archive    {archive} is there already and is used", flush=True)
     else:
@@ -100,6 +105,19 @@ def _get(words: Sequence[str]) -> int:
         archive.unlink()
     print("\n".join(_outcome(card, target, wanted, found)))
     return 0
+
+
+def _archive_name(address: str) -> str:
+    """The file that an address names; what follows ``?`` or ``#`` is for the server."""
+    try:
+        name = unquote(urlsplit(address).path).rstrip("/").rpartition("/")[2]
+    except ValueError:
+        name = ""
+    if name in ("", ".", "..") or not name.isprintable() or "\\" in name:
+        raise ConfigError(
+            f"expected an address that ends in the name of an archive, such as https://host/set.tar, got {address!r}"
+        )
+    return name
 
 
 def _verify(archive: Path, wanted: str | None, *, was_there: bool, verify: object) -> None:

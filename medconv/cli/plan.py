@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
+from medconv.cli.label_rules import LABEL_EXAMPLES, add_label_options, with_label_rules
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
@@ -42,12 +43,16 @@ def main(argv: Sequence[str]) -> int:
         _require_free(path, overwrite=options.overwrite)
     if options.fit_config and not options.output:
         raise ConfigError("--fit-config: expected -o too: the configuration names the plan file")
+    if options.fit_config and options.config:
+        from medconv.cli.planned_config import take_label_rules
+
+        take_label_rules(options.config, options)
     from medconv.cli.operator_cost import PLAIN_NETWORK, OperatorMemory  # seconds: torch
     from medconv.io import discover
 
     spec = _network_of(options.config) if options.config else PLAIN_NETWORK
     memory = OperatorMemory(spec, plugins(options))
-    dataset, bad_cases = discover(options.dataset), dict[str, str]()
+    dataset, bad_cases = with_label_rules(discover(options.dataset), options), dict[str, str]()
     proposal = _propose(dataset, options, memory if options.config else None, bad_cases)
     proposal = _with_memory(proposal, memory, options)
     if options.output:
@@ -231,8 +236,10 @@ def _parse(words: Sequence[str]) -> Namespace:
         help="where a step is tried; auto: a GPU",
     )
     add("--skip-bad-cases", action="store_true", help="leave out cases that cannot be used; exit code 1")
+    add_label_options(parser)
     add_plugin_option(parser)
     examples = {
+        **LABEL_EXAMPLES,
         "spacing_mm": "--spacing-mm '[1,1,2.5]'",
         "patch": "--patch '[64,64,64]'",
         "normalization": "--normalization '[ct,zscore]'",

@@ -10,8 +10,29 @@ import yaml
 from jsonargparse import Namespace
 
 from medconv.cli.describe import read_config
+from medconv.cli.label_rules import LABEL_RULES
 from medconv.cli.operator_cost import planned_settings
 from medconv.planning import Proposal
+
+_DATA_MODULE = "NiftiDataModule"
+_DECIDED = ("root", "plan", "steps_per_epoch", "spacing_mm", "patch_size", "batch_size", "normalization")
+"""What the plan decides, or the command says."""
+
+
+def take_label_rules(names: Sequence[str], options: Namespace) -> None:
+    """Let a plan that comes with a configuration follow the label rules of its recipe where none were typed."""
+    recipe = _kept_settings(read_config(names))
+    for name in LABEL_RULES:
+        if getattr(options, name) is None:
+            setattr(options, name, recipe.get(name))
+
+
+def _kept_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's own settings of the data; those of another data module mean something else."""
+    data = recipe.get("data") or {}
+    if str(data.get("class_path", "")).rpartition(".")[2] != _DATA_MODULE:
+        return {}
+    return {key: value for key, value in (data.get("init_args") or {}).items() if key not in _DECIDED}
 
 
 def planned_config(
@@ -41,6 +62,11 @@ def planned_config(
                 "root": str(Path(options.dataset)),
                 "plan": str(Path(options.output)),
                 "steps_per_epoch": proposal.training.steps_per_epoch,
+                # a recipe that nobody named says nothing about these data
+                **(_kept_settings(recipe) if options.config else {}),
+                **{
+                    name: getattr(options, name) for name in LABEL_RULES if getattr(options, name) is not None
+                },
             },
         },
         "trainer": {**trainer, "max_epochs": proposal.training.epochs},

@@ -17,7 +17,7 @@ from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.division import Division
 from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
-from medconv.datamodules.redeclare import redeclare
+from medconv.datamodules.redeclare import redeclare, replanning_command
 from medconv.datamodules.splits import Split
 from medconv.datamodules.splits_file import write_splits
 from medconv.datamodules.store import StoreName
@@ -242,7 +242,9 @@ class NiftiDataModule(SegmentationDataModule):
 
     def _propose(self, dataset: Dataset) -> Proposal:
         if self.plan_file is not None:
-            return load_proposal(self.plan_file, dataset, self.settings)
+            rules = {key: getattr(self, key) for key in ("regions", "regions_class_order", "ignore_label")}
+            replan = replanning_command(self.root, self.plan_file, rules)
+            return load_proposal(self.plan_file, dataset, self.settings, replan)
         return self.settings.propose(dataset)
 
     def _take(self, proposal: Proposal) -> None:

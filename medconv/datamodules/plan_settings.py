@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from medconv.io import Dataset
 from medconv.planning import DatasetIdentity, Proposal, Wishes, propose, read_headers
 from medconv.planning.reasons import GIVEN
 
+_LOG = logging.getLogger("medconv")
 _ANY_MEMORY_GB = 9_999.0
 
 
@@ -47,13 +49,14 @@ class PlanSettings:
         return propose(dataset, wishes, voxels="needed")
 
 
-def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings) -> Proposal:
+def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: str) -> Proposal:
     """Read a plan file for a dataset; a patch of the user's own wins over it.
 
     Args:
         path: Written by ``medconv plan``.
         dataset: Whose plan it must be.
         settings: Of the data module.
+        replan: The command that plans this dataset again, for messages.
 
     Raises:
         ConfigError: The file cannot be used, or a setting contradicts it.
@@ -61,8 +64,20 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings) -> Propo
         BadCasesError: Cases that cannot be used.
     """
     proposal = Proposal.load(path)
-    proposal.dataset.require(DatasetIdentity.of(dataset, read_headers(dataset)), str(path))
-    plan = proposal.plan
+    plan, headers = proposal.plan, read_headers(dataset)
+    as_planned = replace(
+        dataset,
+        label_names=plan.label_names,
+        regions=plan.regions,
+        regions_class_order=plan.regions_class_order,
+        ignore_label=plan.ignore_label,
+    )
+    proposal.dataset.require(
+        DatasetIdentity.of(dataset, headers),
+        str(path),
+        replan,
+        only_label_rules_differ=DatasetIdentity.of(as_planned, headers).digest == proposal.dataset.digest,
+    )
     for name, given, default, planned in (
         ("spacing_mm", settings.spacing_mm, "median", plan.spacing_mm),
         ("normalization", settings.normalization, "auto", plan.normalization),
@@ -72,6 +87,9 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings) -> Propo
                 f"{name}={list(given)} contradicts {path}, which says {list(planned)}; set {name} to {default}, or "
                 f"plan again with another one"
             )
+    for name in ("patch_size", "batch_size"):
+        if (own_value := getattr(settings, name)) != "auto":
+            _LOG.info("%s=%s of the configuration wins over %s", name, own_value, path)
     if settings.patch_size == "auto":
         return proposal
     own = replace(plan, patch_size=tuple(settings.patch_size))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from medconv.errors import ConfigError
 from medconv.io import Dataset
@@ -35,3 +38,22 @@ def redeclare(
         dataset = replace(dataset, regions_class_order=tuple(regions_class_order))
     dataset.labels  # noqa: B018 - checked when built
     return dataset
+
+
+def replanning_command(root: Path, plan_file: Path, rules: Mapping[str, object]) -> str:
+    """What to type for a plan of a dataset under the label rules of a configuration.
+
+    Args:
+        root: The dataset.
+        plan_file: To replace.
+        rules: Of :func:`redeclare`, by name; ``None`` is left out.
+
+    Example:
+        >>> replanning_command(Path("Task04"), Path("p.yaml"), {"regions": None, "ignore_label": 3})
+        'medconv plan Task04 -o p.yaml --overwrite --ignore-label 3'
+    """
+    words = ["medconv", "plan", str(root), "-o", str(plan_file), "--overwrite"]
+    for name, rule in rules.items():
+        if rule is not None:
+            words += ["--" + name.replace("_", "-"), json.dumps(rule)]
+    return shlex.join(words)

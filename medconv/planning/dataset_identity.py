@@ -71,24 +71,29 @@ class DatasetIdentity:
         """Plain values."""
         return asdict(self)
 
-    def require(self, found: DatasetIdentity, where: str) -> None:
+    def require(
+        self, found: DatasetIdentity, where: str, replan: str, *, only_label_rules_differ: bool = False
+    ) -> None:
         """Refuse a plan of another dataset.
 
         Args:
             found: The dataset that is there.
             where: The plan's file, for the message.
+            replan: The command that makes a plan of the dataset that is there, for the message.
+            only_label_rules_differ: Whether it is known that all else is the same.
 
         Raises:
             DatasetError: Names, cases, grids, channels or labels differ.
         """
         if self.digest == found.digest:
             return
-        count = (
-            f"{self.cases} cases, not {found.cases}"
-            if self.cases != found.cases
-            else "other case names, grids, channels or labels"
-        )
+        if only_label_rules_differ:
+            what = "the same cases, but other label names, regions or ignore label"
+        elif self.cases != found.cases:
+            what = f"{self.cases} cases, not {found.cases}"
+        else:
+            what = "other case names, grids, channels or labels"
         raise DatasetError(
-            f"{where}: expected a plan of this dataset ({found.name}), got one of {self.name!r} with {count}; plan "
-            f"again with: medconv plan DATASET -o {where}"
+            f"{where}: expected a plan of this dataset ({found.name}), got one of {self.name!r} with {what}; plan "
+            f"again with: {replan}"
         )

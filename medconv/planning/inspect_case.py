@@ -36,7 +36,7 @@ class CaseFacts:
         group: Its group.
         header: Of the first image; ``None`` where that cannot be used.
         image_digest: Of all voxels of all images; empty where one cannot be used.
-        label_digest: Of the label map; empty where it cannot be used or holds background only.
+        label_digest: Of the label map; empty where it cannot be used or holds no structure.
         labels: Voxels of each value in the label map.
         percentiles: 0.5th, 50th and 99.5th of each channel.
         problems: What is wrong with the case itself.
@@ -84,7 +84,7 @@ def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
         case.group,
         _header_of(case),
         _digest([volume.data for volume in volumes]) if len(volumes) == len(images) else "",
-        _digest([label.data]) if label and set(counts) - {0} else "",
+        _digest([label.data]) if label and set(counts) - {0, dataset.ignore_label} else "",
         counts,
         tuple(percentiles),
         tuple(problems),
@@ -135,7 +135,12 @@ def _label_problems(case: Case, counts: dict[int, int], dataset: Dataset) -> Ite
         text = f"expected only the labels {declared}, got also {listed}{more}; declare or correct them"
         yield Problem("error", "labels", case.case_id, text)
     if counts and not set(counts) - {0, dataset.ignore_label}:
-        text = "the label map holds background only; is that so, or was it never drawn?"
+        holds = (
+            "background only"
+            if dataset.ignore_label not in counts
+            else "only background and unlabelled voxels"
+        )
+        text = f"the label map holds {holds}; is that so, or was it never drawn?"
         yield Problem("warning", "empty", case.case_id, text)
 
 

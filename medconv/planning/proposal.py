@@ -163,7 +163,11 @@ class Proposal:
     def to_yaml(self) -> str:
         """The text of the file; the reasons last, one line each."""
         head = (
-            "# Written by medconv plan. Every value may be edited; `reasons` says why it is as it is.\n"
+            "# Written by medconv plan; `reasons` says why each value is as it is. fit takes all of `plan`, the\n"
+            "# batch_size of `training`, and strides and kernel_sizes of `network` where a network of as many stages\n"
+            "# leaves them open; a patch_size or batch_size of the configuration wins. Channels, supervised_outputs,\n"
+            "# steps_per_epoch and epochs are set in the configuration (medconv plan --fit-config writes one);\n"
+            "# fit does not take them from here.\n"
             "# Train with it: medconv fit --config NAME --data.init_args.root DATASET --data.init_args.plan THIS_FILE\n"
         )
         values = self.to_dict()

@@ -227,6 +227,20 @@ def test_copies_in_one_group_are_a_warning(root: Path, capsys: pytest.CaptureFix
     assert [p["severity"] for p in problems if p["kind"] == "duplicate"] == ["warning"]
 
 
+def test_cases_that_nobody_labelled_are_no_copies_of_each_other(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(root, labels={"background": 0, "head": 1, "tail": 2, "ignore": 3})
+    for number in (0, 1):
+        change(image(root, number), lambda v: v[:, :25])
+        change(label(root, number), lambda v: np.full_like(v[:, :25], 3))
+    code, problems = found(root, capsys)
+    told = [(p["case_id"], p["severity"], p["text"]) for p in problems if p["kind"] in ("duplicate", "empty")]
+    text = "the label map holds only background and unlabelled voxels; is that so, or was it never drawn?"
+    assert told == [(f"tiny_{number:03d}", "warning", text) for number in (0, 1)]
+    assert code == 0
+
+
 def test_a_case_of_another_unit_stands_out(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = json.loads((root / "dataset.json").read_text())["training"]
     for number in range(4, 10):

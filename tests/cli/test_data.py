@@ -244,6 +244,37 @@ def test_what_cannot_be_got(
     assert not list(tmp_path.rglob("*.tar"))
 
 
+@pytest.mark.parametrize(
+    "end", ["", "/", "/..", "/.", "/a/../", "/?name=set.tar", "/%2e%2e", "/a%2F..", "/a%5Cb.tar", "/a%0Ab"]
+)
+def test_an_address_ends_in_a_name(end: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"https://localhost:9{end}"
+    assert main(["data", "get", "msd_liver", str(tmp_path / "data"), "--address", address]) == 2
+    told = "expected an address that ends in the name of an archive, such as https://host/set.tar"
+    assert f"{told}, got {address!r}" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_that_cannot_be_split_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "get", "msd_liver", str(tmp_path), "--address", "https://[::1/set.tar"]) == 2
+    assert "expected an address that ends in the name of an archive" in capsys.readouterr().err
+
+
+def test_what_follows_a_question_mark_is_for_the_server(site: Site, archive: bytes, tmp_path: Path) -> None:
+    words = ["data", "get", "msd_hippocampus", str(tmp_path), "--address", f"{site.url}?to=/a/b&x=..#top"]
+    assert main([*words, "--checksum", md5(archive), "--keep-archive"]) == 0
+    assert (tmp_path / "set.tar").read_bytes() == archive
+
+
+def test_a_folder_where_the_archive_would_be_is_no_archive(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set.tar").mkdir()
+    assert get(site, tmp_path) == 2
+    assert "set.tar is no file, the archive would be written there; move it away" in capsys.readouterr().err
+    assert not site.asked
+
+
 def test_help_and_no_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "--help"]) == 0
     assert "medconv data get NAME [DEST]" in capsys.readouterr().out

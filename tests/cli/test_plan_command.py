@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,7 +20,7 @@ from medconv.cli.main import main
 from medconv.cli.operator_cost import MARGIN, PLAIN_NETWORK, OperatorMemory, planned_settings
 from medconv.cli.planned_network import fill_stages, keep_plan
 from medconv.datamodules import NiftiDataModule
-from medconv.errors import ConfigError
+from medconv.errors import ConfigError, DatasetError
 from medconv.io import discover
 from medconv.models import activation_bytes, build_network
 from medconv.planning import Plan, Proposal, plan_stages, propose
@@ -118,6 +122,34 @@ def test_a_configuration_for_fit_is_one_that_fit_reads(root: Path, tmp_path: Pat
     build_network(config["model"]["network"])
 
 
+def test_a_configuration_for_fit_keeps_what_the_recipe_says_of_the_data(root: Path, tmp_path: Path) -> None:
+    plan, fit, own = (tmp_path / f"{name}.yaml" for name in ("plan", "fit", "own"))
+    kept = {"num_folds": 2, "foreground_oversampling": 0.5, "augment": {"strength": 0.0}, "ignore_label": 2}
+    decided = {
+        "root": "elsewhere",
+        "spacing_mm": [9, 9, 9],
+        "patch_size": [8, 8, 8],
+        "batch_size": 7,
+        "normalization": ["ct"],
+        "steps_per_epoch": 3,
+    }
+    data = {"class_path": "medconv.datamodules.NiftiDataModule", "init_args": kept | decided}
+    own.write_text(yaml.safe_dump({"data": data}))
+    words = ["plan", str(root), "-o", str(plan), "--fit-config", str(fit), "--config", "unet_sym", "--config"]
+    assert main([*words, str(own)]) == 0
+    written = yaml.safe_load(fit.read_text())["data"]["init_args"]
+    assert {name: written.get(name) for name in kept} == kept
+    assert (written["root"], written["plan"]) == (str(root), str(plan))
+    assert written["steps_per_epoch"] == Proposal.load(plan).training.steps_per_epoch
+    assert not {"spacing_mm", "patch_size", "batch_size", "normalization"} & set(written)
+    del written["augment"]
+    module = NiftiDataModule(**written)
+    module.prepare_plan()  # the plan follows the recipe's ignore label too
+    assert module.plan.ignore_label == 2
+    assert main(["plan", str(root), "-o", str(plan), "--fit-config", str(fit), "--overwrite"]) == 0
+    assert set(yaml.safe_load(fit.read_text())["data"]["init_args"]) == {"root", "plan", "steps_per_epoch"}
+
+
 @pytest.mark.slow
 def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     plan, fit = tmp_path / "plan.yaml", tmp_path / "fit.yaml"
@@ -135,6 +167,66 @@ def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     measure = [sys.executable, "-m", "medconv", "validate", str(tmp_path / "runs/fit/best.ckpt")]
     done = subprocess.run(measure, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- rules about labels
+
+RULES = [
+    {"regions": {"whole thing": [1, 2], "tail": [2]}, "regions_class_order": [1, 2]},
+    {"ignore_label": 2},
+    {"regions": {"head": [1]}, "ignore_label": 2},
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=["regions", "ignore label", "both"])
+def test_a_refusal_names_a_command_whose_plan_is_taken(
+    root: Path, tmp_path: Path, rules: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "a plan.yaml"
+    assert main(["plan", str(root), "-o", str(plan)]) == 0
+    message = (
+        "with the same cases, but other label names, regions or ignore label; plan again with: medconv plan"
+    )
+    with pytest.raises(DatasetError, match=message) as caught:
+        NiftiDataModule(root, plan=plan, **rules).prepare_plan()
+    words = shlex.split(str(caught.value).partition("plan again with: ")[2])
+    assert words[:6] == ["medconv", "plan", str(root), "-o", str(plan), "--overwrite"]
+    assert main(words[1:]) == 0
+    data = NiftiDataModule(root, plan=plan, **rules)
+    data.prepare_plan()
+    assert data.plan.ignore_label == rules.get("ignore_label")
+    assert list(data.plan.regions) == list(rules.get("regions", {}))
+    with pytest.raises(DatasetError, match=f"{message}.*overwrite$"):
+        NiftiDataModule(root, plan=plan).prepare_plan()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--regions", "{ear: [9]}"], "ear"),
+        (["--regions", "[1]"], "--regions: .*for example --regions '{whole: [1,2], core: [2]}'"),
+        (["--regions-class-order", "[1]"], "regions_class_order has no effect without regions"),
+        (["--ignore-label", "x"], "--ignore-label: .*for example --ignore-label 3"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_rules_that_do_not_fit_are_refused(
+    root: Path, command: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(root), *words]) == 2
+    assert re.search(message.replace("[", r"\["), capsys.readouterr().err)
+
+
+def test_check_takes_the_ignore_label_of_a_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = root / "labelsTr" / "tiny_000.nii.gz"
+    scan = nib.load(path)
+    voxels = np.asarray(scan.dataobj).copy()
+    voxels[3, 4, 5] = 9
+    nib.save(nib.Nifti1Image(voxels, scan.affine, scan.header), path)
+    assert main(["check", str(root)]) == 1
+    assert "got also 9 (1 voxels)" in capsys.readouterr().out
+    assert main(["check", str(root), "--ignore-label", "9"]) == 0
+    assert "voxels); declare" not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- bad input

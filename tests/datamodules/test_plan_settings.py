@@ -69,6 +69,18 @@ def test_the_same_spacing_is_no_contradiction_another_is(root: Path, plan_file: 
         module(root, plan=plan_file, normalization=["zscore"])
 
 
+def test_settings_that_win_over_the_plan_are_told(
+    root: Path, plan_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "medconv")
+    module(root, plan=plan_file)
+    assert "wins over" not in caplog.text
+    module(root, plan=plan_file, patch_size=[16, 16, 8], batch_size=3)
+    assert f"patch_size=[16, 16, 8] of the configuration wins over {plan_file}" in caplog.text
+    assert f"batch_size=3 of the configuration wins over {plan_file}" in caplog.text
+    assert "fit does not take them from here" in plan_file.read_text()
+
+
 def test_a_plan_of_another_dataset_is_refused(root: Path, plan_file: Path) -> None:
     image = next((root / "imagesTr").iterdir())
     scan = nib.load(image)

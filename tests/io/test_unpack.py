@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
 import io
+import re
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medconv.errors import ArchiveError, ConfigError
@@ -125,8 +129,62 @@ def test_a_bomb_is_stopped_while_it_grows(tmp_path: Path) -> None:
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpack_module, "MAX_FILES", 5)
     archive = tar(tmp_path / "s.tar", {f"{n}": b"" for n in range(6)})
-    with pytest.raises(ArchiveError, match="expected at most 5 files, there are more"):
+    with pytest.raises(ArchiveError, match="expected at most 5 files and folders, there are more"):
         unpack(archive, tmp_path / "set")
+
+
+def test_folders_count_too_those_of_a_long_name_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack_module, "MAX_FILES", 5)
+    assert there(unpack(tar(tmp_path / "ok.tar", {"a/b/c/d/e": b""}), tmp_path / "ok")) == ["a/b/c/d/e"]
+    for name, files in (("deep", {"a/b/c/d/e/f": b""}), ("wide", {f"{n}/": b"" for n in range(6)})):
+        archive = zipped(tmp_path / f"{name}.zip", files)
+        with pytest.raises(ArchiveError, match="expected at most 5 files and folders, there are more"):
+            unpack(archive, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a", "a/b"), ("a/b", "a"), ("a/", "a"), ("a", "a/"), ("a/", "A"), ("A", "a/b/c")],
+    ids=" then ".join,
+)
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_name_is_a_file_or_a_folder(tmp_path: Path, names: tuple[str, str], kind: str) -> None:
+    if kind == "zip":
+        archive = zipped(tmp_path / "s.zip", dict.fromkeys(names, b""))
+    else:
+        archive = tmp_path / "s.tar"
+        with tarfile.open(archive, "w") as opened:
+            for name in names:
+                info = tarfile.TarInfo(name.rstrip("/"))
+                info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                opened.addfile(info, io.BytesIO())
+    told = f"{archive.name}: expected each name to be a file or a folder, {names[1].rstrip('/')!r} makes one both"
+    with pytest.raises(ArchiveError, match=re.escape(told)):
+        unpack(archive, tmp_path / "data" / "set")
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 300 + "/a"])
+def test_a_name_that_the_system_cannot_have_is_told(tmp_path: Path, name: str) -> None:
+    archive = tar(tmp_path / "s.tar", {"ok": b"1", name: b"2"})
+    with pytest.raises(
+        ArchiveError, match=r"s.tar: a file cannot be called so here \(.*'n{100}'\); unpack it by"
+    ):
+        unpack(archive, tmp_path / "data" / "set")
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a.nii")
+
+    monkeypatch.setattr(unpack_module, "_copy", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        unpack(tar(tmp_path / "s.tar", FILES), tmp_path / "data" / "set")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
@@ -150,6 +208,50 @@ def test_damage_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"d.tar: expected a tar or zip archive, got something else"):
         unpack(tmp_path / "d.tar", tmp_path / "set")
     assert not (tmp_path / "set").exists()
+
+
+NOISE = np.random.default_rng(0).bytes(200_000)
+
+
+@pytest.mark.parametrize("mode", ["gz", "xz", "bz2", "zip"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, -6], ids=["begin", "middle", "late", "checksum"])
+def test_one_wrong_byte_is_noticed(tmp_path: Path, mode: str, place: float) -> None:
+    files = {"set/a.raw": NOISE, "set/b.raw": NOISE[::-1]}
+    if mode == "zip":
+        archive = zipped(tmp_path / "s.zip", files)
+    else:
+        archive = tar(tmp_path / f"s.tar.{mode}", files, f"w:{mode}")
+    unpack(archive, tmp_path / "whole")
+    content = bytearray(archive.read_bytes())
+    content[int(place * len(content)) if place > 0 else int(place)] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(
+        ArchiveError, match=r"s\.(zip|tar\..*): (the archive is damaged|expected a tar or zip)"
+    ):
+        unpack(archive, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_wrong_byte_in_the_second_header_of_a_plain_tar_is_not_its_end(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "s.tar", {"a": b"1" * 512, "b": b"2" * 512})
+    content = bytearray(archive.read_bytes())
+    content[1024 + 3] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"the archive is damaged \(a member's header: bad checksum\)"):
+        unpack(archive, tmp_path / "set")
+    archive.write_bytes(content[: 1024 + 100])
+    with pytest.raises(ArchiveError, match=r"the archive is damaged \(a member's header: truncated header\)"):
+        unpack(archive, tmp_path / "set")
+
+
+def test_what_grows_behind_the_last_file_is_stopped(tmp_path: Path) -> None:
+    plain = tar(tmp_path / "s.tar", {"a": b"1"}).read_bytes()
+    archive = tmp_path / "s.tar.bz2"
+    archive.write_bytes(bz2.compress(plain + bytes(20_000_000)))
+    with pytest.raises(ArchiveError, match="expected the end after the last file, there is far more"):
+        unpack(archive, tmp_path / "set")
+    archive.write_bytes(bz2.compress(plain + bytes(100_000)))  # padding of a tape
+    assert there(unpack(archive, tmp_path / "set")) == ["a"]
 
 
 def test_nothing_in_it_and_something_in_the_way(tmp_path: Path) -> None:

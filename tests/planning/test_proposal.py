@@ -211,7 +211,7 @@ def test_a_dataset_is_the_same_wherever_it_lies(tiny_dataset: Path, tmp_path: Pa
     here, there = discover(tiny_dataset), discover(tmp_path / "moved")
     one, other = (DatasetIdentity.of(d, read_headers(d)) for d in (here, there))
     assert one.digest == other.digest
-    one.require(other, "plan.yaml")
+    one.require(other, "plan.yaml", "medconv plan x")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_dataset_is_the_same_wherever_it_lies(tiny_dataset: Path, tmp_path: Pa
     [
         (
             lambda d: replace(d, cases=d.cases[1:]),
-            "with 4 cases, not 3; plan again with: medconv plan DATASET -o p.yaml",
+            "with 4 cases, not 3; plan again with: medconv plan x -o p.yaml",
         ),
         (
             lambda d: replace(d, channel_names=("CT",)),
@@ -239,4 +239,4 @@ def test_another_dataset_is_refused_with_what_differs(
     other = change(dataset)  # type: ignore[operator]
     planned = DatasetIdentity.of(dataset, read_headers(dataset))
     with pytest.raises(DatasetError, match=message):
-        planned.require(DatasetIdentity.of(other, read_headers(other)), "p.yaml")
+        planned.require(DatasetIdentity.of(other, read_headers(other)), "p.yaml", "medconv plan x -o p.yaml")
