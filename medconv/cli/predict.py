@@ -44,11 +44,7 @@ _TERMINATED = 143
 def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
     options = _parse(argv[1:])
-    for checkpoint in options.checkpoint:
-        require_file(checkpoint, "checkpoint")
-    if options.postprocessing is not None:
-        require_file(options.postprocessing, "YAML file of rules")
-    require_own_files(options)
+    _require_files(options)
     if options.devices > 1:
         with _terminated_as_interrupted():
             return predict_on_devices(argv[1:], options)
@@ -103,6 +99,15 @@ def main(argv: Sequence[str]) -> int:
     )
     with _terminated_as_interrupted():
         return _tell(results, len(cases), progress, files)
+
+
+def _require_files(options: Namespace) -> None:
+    """Try what can be tried before seconds are spent on loading PyTorch."""
+    for checkpoint in options.checkpoint:
+        require_file(checkpoint, "checkpoint")
+    if options.postprocessing is not None:
+        require_file(options.postprocessing, "YAML file of rules")
+    require_own_files(options)
 
 
 @contextmanager

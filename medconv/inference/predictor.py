@@ -110,8 +110,7 @@ class Predictor:
         self.postprocessing = postprocessing or Postprocessing()
         if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
             raise ConfigError(f"postprocessing: expected labels of {self.plan.label_names}, got {unknown}")
-        plan = self.plan
-        free_axes = mirror_axes(plan.orientation, plan.spatial_dims, plan.structure_names)
+        free_axes = mirror_axes(self.plan.orientation, self.plan.spatial_dims, self.plan.structure_names)
         self.mirrored_axes = free_axes if mirror else ()
         members = []
         for network, plan in zip(networks, plans, strict=True):
@@ -233,8 +232,7 @@ class Predictor:
         """
         watch = Stopwatch(self.device)
         record = self.engine.preprocessor.record(volume)
-        shape = (self.plan.num_classes, *record.shape)
-        kept = spacious_array(shape, np.float16) if probabilities else None
+        kept = spacious_array((self.plan.num_classes, *record.shape), np.float16) if probabilities else None
         plans: list[BytePlan] = []
 
         def attempts() -> Iterator[tuple[str, Callable[[], Labels]]]:
@@ -249,16 +247,8 @@ class Predictor:
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
             notes.append(f"{volume.name}: memory ran short; went on with {words}")
-        return Prediction(
-            labels,
-            volume,
-            self.label_names,
-            watch.seconds,
-            tuple(notes),
-            kept,
-            plans[-1],
-            self.plan.regions_class_order,
-        )
+        names, order = self.label_names, self.plan.regions_class_order
+        return Prediction(labels, volume, names, watch.seconds, tuple(notes), kept, plans[-1], order)
 
     def byte_plan(
         self,
