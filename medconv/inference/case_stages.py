@@ -212,7 +212,8 @@ def _blamed(way: CaseOnItsWay) -> Iterator[None]:
 def _structures(prediction: Prediction) -> tuple[Structure, ...]:
     volume = prediction.volume
     labels = prediction.labels.reshape(volume.shape)
-    return tuple(measure_structures(labels, volume, prediction.label_names, prediction.probabilities))
+    names, order = prediction.label_names, prediction.regions_class_order
+    return tuple(measure_structures(labels, volume, names, prediction.probabilities, order))
 
 
 def _files_of(output: Path, companions: Sequence[Companion]) -> list[Path]:
