@@ -68,6 +68,7 @@ def test_a_file_is_written_told_and_not_overwritten(
     assert path.read_text() != written
 
 
+@pytest.mark.slow
 def test_expensive_operators_cost_more_than_plain_ones_and_follow_the_patch(root: Path) -> None:
     proposal = propose(discover(root))
     plan, stages = proposal.plan, proposal.network.stages
@@ -178,6 +179,7 @@ RULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES, ids=["regions", "ignore label", "both"])
 def test_a_refusal_names_a_command_whose_plan_is_taken(
     root: Path, tmp_path: Path, rules: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -40,6 +40,7 @@ def masks(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(folder.glob("*.nii.gz"))}
 
 
+@pytest.mark.slow
 def test_shards_together_are_the_whole(checkpoint: Path, scans: Path, tmp_path: Path) -> None:
     words = (checkpoint, "-i", scans, "--device", "cpu")
     assert predict(*words, "-o", tmp_path / "whole") == 0
@@ -91,6 +92,7 @@ def test_a_terminated_command_leaves_no_process_behind(
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_postprocessing_is_learned_and_applied(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

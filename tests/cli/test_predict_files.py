@@ -54,6 +54,7 @@ def mask(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj)
 
 
+@pytest.mark.slow
 def test_everything_that_can_lie_beside_masks_does(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_the_same_scan_in_three_formats_has_the_same_mask(
         np.testing.assert_allclose(one.affine, other.affine, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_series_gets_a_dicom_segmentation(checkpoint: Path, tmp_path: Path) -> None:
     series = save_series(tmp_path / "study" / "ct")
     assert predict("-i", tmp_path / "study", "-o", tmp_path / "out", checkpoint, "--dicom-seg") == 0
@@ -147,6 +149,7 @@ def test_a_series_gets_a_dicom_segmentation(checkpoint: Path, tmp_path: Path) ->
     assert series.is_dir()
 
 
+@pytest.mark.slow
 def test_a_rerun_does_what_is_missing_and_the_table_stays_whole(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +264,7 @@ def test_places_that_cannot_be_written_stop_before_any_case(
     assert {name: places[name].read_text() for name in kept} == kept
 
 
+@pytest.mark.slow
 def test_own_tables_and_reports_are_replaced_and_each_shard_has_its_own(
     checkpoint: Path, scans: Path, tmp_path: Path
 ) -> None:

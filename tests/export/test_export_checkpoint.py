@@ -171,6 +171,7 @@ def test_a_failing_export_leaves_the_earlier_one_and_its_report_lies_beside(
     assert entry["is_within"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lists", [True, False])
 def test_only_files_of_the_earlier_export_are_replaced(checkpoint: Path, tmp_path: Path, lists: bool) -> None:
     out = tmp_path / "out"
