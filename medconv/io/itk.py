@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import BadImageError
-from medconv.io.geometry import require_same_grid
 from medconv.io.nifti.header import MAX_VOXELS, Header, header_on_grid
-from medconv.io.nifti.label_values import to_labels
+from medconv.io.nifti.label_values import as_label_map
 from medconv.io.nifti.read import check_channels, require_finite
 from medconv.io.volume import Volume
 
@@ -76,11 +75,7 @@ def read_labels(
         BadImageError: As for :func:`read_volume`, or values that are negative, not whole or not allowed.
         GeometryError: As for :func:`read_volume`, or the grid is not that of ``like``.
     """
-    volume = read_volume(path, channels=1, max_voxels=max_voxels)
-    if like is not None:
-        require_same_grid(like, volume)
-    labels = to_labels(volume.data, volume.name, allowed)
-    return Volume(labels, volume.geometry, volume.header, volume.path)
+    return as_label_map(read_volume(path, channels=1, max_voxels=max_voxels), allowed, like)
 
 
 def _information(path: Path) -> Any:

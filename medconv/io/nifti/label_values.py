@@ -9,9 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import VoxelValueError
+from medconv.io.geometry import require_same_grid
+from medconv.io.volume import Volume
 
 _WHOLE_TOLERANCE = 1e-3
 _SHOWN = 10
+
+
+def as_label_map(volume: Volume, allowed: Collection[int] | None, like: Volume | None) -> Volume:
+    """A volume whose voxels are label values, on the grid of ``like`` where that is given.
+
+    Raises:
+        VoxelValueError: As for ``to_labels``.
+        GeometryError: The grids differ.
+    """
+    if like is not None:
+        require_same_grid(like, volume)
+    labels = to_labels(volume.data, volume.name, allowed)
+    return Volume(labels, volume.geometry, volume.header, volume.path)
 
 
 def to_labels(
