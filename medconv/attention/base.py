@@ -42,8 +42,8 @@ class Attention(nn.Module, ABC):
     sees_only_means: bool = False
     """Whether the spatial mean of each channel is all that it reacts to: a constant behind an instance norm.
 
-    Such a layer multiplies each channel by a factor and may offer ``gates_of_means``, which gives the factors; a unit
-    then computes norm, nonlinearity and gate together.
+    Such a layer multiplies each channel by a factor. Where a small perceptron of the means gives the factors it may
+    offer ``gate_perceptron``; a unit then computes norm, nonlinearity and gate together.
     """
 
     def __init__(self, spatial_dims: int, channels: int) -> None:

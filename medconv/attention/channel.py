@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from medconv.attention.base import Attention
 from medconv.attention.gating import Gate, Perceptron, start_open, to_factors
 from medconv.errors import ConfigError
+from medconv.kernels import GatePerceptron
 from medconv.ops import SymmetryGroup, full_group, full_precision
 
 Kind = Literal["se", "eca"]
@@ -96,16 +97,21 @@ class ChannelAttention(Attention):
         # half precision holds neither the sum over a volume nor small differences between gates
         with full_precision(x):
             means = x.mean(dim=space, dtype=torch.promote_types(x.dtype, torch.float32))
-            if self.squeeze == "mean":
-                return self.gates_of_means(means)
             dtype = self.excite.last.weight.dtype
-            logits = self.excite(means.to(dtype)) + self.excite(x.amax(dim=space).to(dtype))
+            logits = self.excite(means.to(dtype))
+            if self.squeeze == "mean_max":
+                logits = logits + self.excite(x.amax(dim=space).to(dtype))
             return to_factors(logits, self.gate)
 
-    def gates_of_means(self, means: Tensor) -> Tensor:
-        """The factors from the spatial means of the channels, both ``(B, channels)``; only with ``squeeze="mean"``."""
-        with full_precision(means):
-            return to_factors(self.excite(means.to(self.excite.last.weight.dtype)), self.gate)
+    def gate_perceptron(self) -> GatePerceptron | None:
+        """The weights that take the spatial means to the factors, where a perceptron of these means is all there is."""
+        excite = self.excite
+        if self.squeeze != "mean" or type(excite) is not Perceptron:
+            return None
+        first, last = excite.hidden, excite.last
+        if type(first) is not nn.Linear or type(last) is not nn.Linear:  # replaced by something else
+            return None
+        return GatePerceptron(first.weight, first.bias, last.weight, last.bias, self.gate == "centred")
 
     is_blind_to_places = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from medconv.blocks.activation import SLOPES, build_activation
 from medconv.catalogue import did_you_mean
 from medconv.errors import UnknownNameError
-from medconv.kernels import gated_instance_norm_act, instance_norm_act
+from medconv.kernels import GatePerceptron, gated_instance_norm_act, instance_norm_act
 
 NormName = Literal["instance", "batch", "group", "none"]
 
@@ -31,10 +30,10 @@ class _Bent:
         self._check_input_dim(x)  # type: ignore[attr-defined]
         return instance_norm_act(x, self.weight, self.bias, self.eps, self.slope)
 
-    def gated(self, x: Tensor, gates_of_means: Callable[[Tensor], Tensor]) -> Tensor | None:
+    def gated(self, x: Tensor, gate: GatePerceptron) -> Tensor | None:
         """The same, times gates that depend on its means; ``None`` where that is not quicker than one by one."""
         self._check_input_dim(x)  # type: ignore[attr-defined]
-        return gated_instance_norm_act(x, self.weight, self.bias, self.eps, self.slope, gates_of_means)
+        return gated_instance_norm_act(x, self.weight, self.bias, self.eps, self.slope, gate)
 
     def extra_repr(self) -> str:
         """As PyTorch prints it, with the slope."""

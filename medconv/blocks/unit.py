@@ -11,6 +11,7 @@ from medconv.attention import AttentionFactory
 from medconv.blocks.normalisation import build_norm_act, cancels_bias
 from medconv.blocks.on_fields import on_fields
 from medconv.errors import ConfigError
+from medconv.kernels import GatePerceptron
 from medconv.ops import ConvFactory
 from medconv.types import IntOrInts
 
@@ -101,11 +102,14 @@ class ConvUnit(nn.Module):
         attention: Any = self.attention
         if not isinstance(self.activation, nn.Identity) or not getattr(attention, "sees_only_means", False):
             return None
-        if not _stands_for(norm, "gated", ("forward",)) or is_listened_to(norm, self.activation, attention):
+        if not _stands_for(norm, "gated", ("forward",)):
             return None
-        if not _stands_for(attention, "gates_of_means", ("forward", "gates")):
+        if not _stands_for(attention, "gate_perceptron", ("forward", "gates")):
             return None
-        gated: Tensor | None = norm.gated(x, attention.gates_of_means)
+        gate: GatePerceptron | None = attention.gate_perceptron()
+        if gate is None or is_listened_to(norm, self.activation, *attention.modules()):
+            return None
+        gated: Tensor | None = norm.gated(x, gate)
         return gated
 
 

@@ -7,6 +7,7 @@ norms, pooling and interpolation do not, and turn every map around and back.
 
 from __future__ import annotations
 
+from medconv.kernels.channel_gates import GatePerceptron
 from medconv.kernels.channels_last import concatenate, is_channels_last, to_channels_last, to_contiguous
 from medconv.kernels.gated_norm import gated_instance_norm_act
 from medconv.kernels.instance_norm import instance_norm_act
@@ -16,6 +17,7 @@ from medconv.kernels.upsample_linear import upsample_linear
 
 __all__ = [
     "HAS_TRITON",
+    "GatePerceptron",
     "concatenate",
     "gated_instance_norm_act",
     "instance_norm_act",

@@ -90,7 +90,8 @@ class InstanceNormAct(torch.autograd.Function):
         x, weight, bias, mean, rstd = ctx.saved_tensors
         grid = Grid(x)
         grad, pitch = rows_of(grads[0])
-        sum_grad, sum_product = sum_gradients(x, grad, pitch, mean, rstd, weight, bias, grid, ctx.slope)
+        pieces = pieces_of_gradients(x, grad, pitch, mean, rstd, weight, bias, grid, ctx.slope)
+        sum_grad, sum_product = grid.total(pieces)
         dx = empty_like(x)
         _gradient[grid.of_tiles](
             x, grad, mean, rstd, weight, bias, sum_grad, sum_product, dx,
@@ -108,7 +109,7 @@ def statistics(x: Tensor, grid: Grid, eps: float) -> tuple[Tensor, Tensor]:
     return mean, rstd
 
 
-def sum_gradients(
+def pieces_of_gradients(
     x: Tensor,
     grad: Tensor,
     pitch: int,
@@ -118,13 +119,13 @@ def sum_gradients(
     bias: Tensor,
     grid: Grid,
     slope: float,
-) -> tuple[Tensor, Tensor]:
-    """Sums over space of the gradient before the nonlinearity, and of its product with the normalised map."""
+) -> Tensor:
+    """Sums of the gradient before the nonlinearity, and of its product with the normalised map; see ``Grid.pieces``."""
     pieces = grid.pieces()
     _sum_gradients[grid.of_pieces](
         x, grad, mean, rstd, weight, bias, *pieces, *grid.numbers, pitch, slope, **grid.piece
     )
-    return grid.total(pieces)
+    return pieces
 
 
 class Grid:
@@ -224,19 +225,26 @@ def _normalise(x, mean, rstd, weight, bias, y, N, C, slope, BLOCK_N: tl.constexp
 
 
 @jit
-def _bent(x, grad, mean, rstd, weight, bias, sample, rows, cols, mask, N, C, pitch, slope):
-    """The normalised values, and the gradient before the nonlinearity."""
+def normed_values(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C):
+    """The normalised values, what enters the nonlinearity, and the norm's scale."""
     inside = cols < C
     centre = tl.load(mean + sample * C + cols, mask=inside, other=0.0)
     inverse = tl.load(rstd + sample * C + cols, mask=inside, other=0.0)
     scale = tl.load(weight + cols, mask=inside, other=0.0).to(tl.float32)
     shift = tl.load(bias + cols, mask=inside, other=0.0).to(tl.float32)
-    row = sample * N + rows[:, None]
-    value = tl.load(x + row * C + cols[None, :], mask=mask, other=0.0).to(tl.float32)
-    normed = (value - centre[None, :]) * inverse[None, :]
-    g = tl.load(grad + row * pitch + cols[None, :], mask=mask, other=0.0).to(tl.float32)
-    g = tl.where(normed * scale[None, :] + shift[None, :] > 0, g, g * slope)
-    return tl.where(mask, normed, 0.0), g, scale * inverse
+    place = (sample * N + rows[:, None]) * C + cols[None, :]
+    value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
+    normed = tl.where(mask, (value - centre[None, :]) * inverse[None, :], 0.0)
+    return normed, normed * scale[None, :] + shift[None, :], scale * inverse
+
+
+@jit
+def _bent(x, grad, mean, rstd, weight, bias, sample, rows, cols, mask, N, C, pitch, slope):
+    """The normalised values, and the gradient before the nonlinearity."""
+    normed, z, scale = normed_values(x, mean, rstd, weight, bias, sample, rows, cols, mask, N, C)
+    place = (sample * N + rows[:, None]) * pitch + cols[None, :]
+    g = tl.load(grad + place, mask=mask, other=0.0).to(tl.float32)
+    return normed, tl.where(z > 0, g, g * slope), scale
 
 
 @jit

@@ -104,6 +104,9 @@ RECORDED = {
 }
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The AccumulateGrad node"
+)  # parameters are used on two streams, on purpose
 @pytest.mark.gpu
 @pytest.mark.parametrize("build", RECORDED.values(), ids=RECORDED)
 def test_operator_can_be_recorded_on_a_gpu(build: partial[ConvOp]) -> None:

@@ -53,6 +53,7 @@ def test_memory_is_measured_on_a_gpu_only() -> None:
 
 @pytest.mark.gpu
 def test_the_peak_grows_with_the_batch_and_too_much_is_none() -> None:
+    torch.use_deterministic_algorithms(False)  # which a trainer of another test may have left on
     net, device = UNet(3, 1, 3, channels=(32, 64, 128), deep_supervision=True), torch.device("cuda")
     one, four = (peak_of_step(net, plan_of((64, 64, 64)), size, device) for size in (1, 4))
     assert one is not None
