@@ -24,7 +24,7 @@ from medconv.cli.plain_speech import speak_plainly
 from medconv.cli.planned_network import keep_plan, settle_network
 from medconv.cli.preview import write_preview
 from medconv.cli.run_folder import RunFolder, choose_run_folder, is_first_process, keep_log, require_resumable
-from medconv.cli.watchers import watchers
+from medconv.cli.watchers import progress_bar, watchers
 from medconv.datamodules import SegmentationDataModule
 from medconv.errors import ConfigError, MedconvError
 from medconv.inference import read_checkpoint
@@ -97,7 +97,7 @@ class MedconvCLI(LightningCLI):
             trainer_defaults={
                 "max_epochs": 100,
                 "num_sanity_val_steps": 1,
-                "log_every_n_steps": 25,
+                "log_every_n_steps": 50,
                 "use_distributed_sampler": False,
                 "enable_progress_bar": sys.stderr.isatty(),
                 "enable_model_summary": False,
@@ -192,6 +192,7 @@ class MedconvCLI(LightningCLI):
         kwargs["callbacks"] = [
             *_as_list(given.get("callbacks")),
             *watchers(str(self.subcommand), self.run.path),
+            *progress_bar(str(self.subcommand), given),
         ]
         return super().instantiate_trainer(**kwargs)
 

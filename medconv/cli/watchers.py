@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 
 from medconv.datamodules.splits_file import SPLITS_FILE
 from medconv.reporting import draw_overlay
@@ -17,6 +18,7 @@ from medconv.training import (
     OverlayPictures,
     RandomState,
     SplitsRecord,
+    StepProgress,
     StopOnNonFinite,
 )
 
@@ -41,3 +43,11 @@ def watchers(command: str, folder: Path) -> list[Callback]:
         ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **common),
         LastCheckpoint(filename="last", save_on_train_epoch_end=True, save_on_exception=True, **common),
     ]
+
+
+def progress_bar(command: str, trainer: Namespace) -> list[Callback]:
+    """Ours for training, unless the user has one or wants none."""
+    callbacks = trainer.get("callbacks") or []
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    wanted = command == "fit" and trainer.get("enable_progress_bar") is not False
+    return [StepProgress()] if wanted and not any(isinstance(c, ProgressBar) for c in given) else []

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medconv.datamodules.aside import Aside
 from medconv.datamodules.case_datasets import PatchDataset
 from medconv.datamodules.samplers import Sample, TrainingSampler
 from medconv.transforms.crop import Locations
@@ -22,8 +23,11 @@ StoreName = Literal["auto", "device", "disk"]
 _SHARE = 0.25
 """Share of a device's free memory that training cases may take by themselves; the network needs the rest."""
 
-_VOXELS_AT_ONCE = 8_000_000
+_VOXELS_AT_ONCE = 16_000_000
 """Patches drawn together: enough to keep a device busy for longer than it takes to start its kernels."""
+
+Batches = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Image, label, key and case of several batches end to end."""
 
 
 class ChangeBatch(Protocol):
@@ -38,8 +42,9 @@ class StoreLoader:
     """Training batches from volumes that all lie on the device: nothing is read, copied or waited for.
 
     Patches of several batches are sampled and augmented together, because starting a kernel takes longer than it
-    runs on one. A sample is a function of its key, so that changes nothing: the batches equal those of a
-    ``DataLoader`` over the same dataset and sampler (up to rounding where the device is another one).
+    runs on one; on a GPU that happens beside the training steps before. A sample is a function of its key, so that
+    changes nothing: the batches equal those of a ``DataLoader`` over the same dataset and sampler (up to rounding where
+    the device is another one).
 
     Args:
         dataset: Its cases are copied to the device.
@@ -69,13 +74,24 @@ class StoreLoader:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """``image (B, C, *P)`` float32, augmented, ``label (B, 1, *P)``; ``key (B,)`` and ``case (B,)`` on the host."""
+        aside = Aside(self.device)
         remaining = iter(self.sampler)
-        while samples := tuple(islice(remaining, self.batch_size * self.batches_at_once)):
-            image, label, keys = self._draw(samples)
-            cases = torch.tensor([sample.case for sample in samples])
-            parts = (x.split(self.batch_size) for x in (image, label, keys, cases))
-            for batch in zip(*parts, strict=True):
+        batches = 1  # the first is waited for
+        ahead = self._draw_next(remaining, batches, aside)
+        while ahead is not None:
+            drawn = aside.claim(ahead)
+            batches = min(2 * batches, self.batches_at_once)
+            ahead = self._draw_next(remaining, batches, aside)  # while the device trains on those before
+            for batch in zip(*(x.split(self.batch_size) for x in drawn), strict=True):
                 yield dict(zip(("image", "label", "key", "case"), batch, strict=True))
+
+    def _draw_next(self, remaining: Iterator[Sample], batches: int, aside: Aside) -> Batches | None:
+        samples = tuple(islice(remaining, self.batch_size * batches))
+        if not samples:
+            return None
+        with aside:
+            image, label, keys = self._draw(samples)
+        return image, label, keys, torch.tensor([sample.case for sample in samples])
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: see ``SegmentationDataModule.state_dict``."""

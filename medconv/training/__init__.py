@@ -15,6 +15,7 @@ from medconv.training.callbacks import (
     RandomState,
     RegrowWeights,
     SplitsRecord,
+    StepProgress,
     StopOnNonFinite,
     TemperatureSchedule,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "RegrowWeights",
     "SegmentationTask",
     "SplitsRecord",
+    "StepProgress",
     "StopOnNonFinite",
     "TemperatureSchedule",
     "build_task",

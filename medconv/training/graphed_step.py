@@ -43,8 +43,8 @@ class GraphedStep:
     """
 
     def __init__(self, loss_of_batch: LossOfBatch, module: nn.Module, image: Tensor, label: Tensor) -> None:
-        self._module = module
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self._all_parameters = list(module.parameters())  # walking through all modules takes long
+        self.parameters = [p for p in self._all_parameters if p.requires_grad]
         self._image, self._label = image.clone(), label.clone()
         buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
 
@@ -85,7 +85,7 @@ class GraphedStep:
 
     def fits(self, image: Tensor, label: Tensor) -> bool:
         """Whether a batch is like the one that was recorded, and the same weights are trained."""
-        if sum(p.requires_grad for p in self._module.parameters()) != len(self.parameters):
+        if sum(p.requires_grad for p in self._all_parameters) != len(self.parameters):
             return False
         return (image.shape, image.dtype, label.shape, label.dtype) == (
             self._image.shape,

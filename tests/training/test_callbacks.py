@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medconv.errors import MedconvError
 from medconv.training import DataWait, EpochReport, RandomState, StopOnNonFinite
+from medconv.training.callbacks.reports import _DeviceClock
 
 PAUSE_S = 0.03
 
@@ -66,6 +67,19 @@ def test_waiting_for_a_slow_loader_is_measured(tmp_path):
     wait = DataWait()
     fit(tmp_path, Line(), wait)
     assert 4 * PAUSE_S <= wait.waited_s < 4 * PAUSE_S + 0.5
+
+
+@pytest.mark.gpu
+def test_a_gpu_counts_by_its_own_clock():
+    clock = _DeviceClock()
+    for _ in range(3):
+        torch.cuda._sleep(1_000_000)  # work, which is no waiting
+        clock.stop_working()
+        torch.cuda._sleep(20_000_000)  # about ten milliseconds at two gigahertz
+        clock.begin_to_work()
+    waited_s = clock.take_waited_s()
+    assert 0.02 < waited_s < 0.2
+    assert clock.take_waited_s() == 0
 
 
 def test_the_epoch_line_tells_loss_and_seconds(tmp_path, caplog):

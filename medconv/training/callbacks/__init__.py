@@ -8,6 +8,7 @@ from medconv.training.callbacks.reports import DataWait, EpochReport
 from medconv.training.callbacks.sparsity import GroupLasso, PruneGradually, RegrowWeights
 from medconv.training.callbacks.splits_record import SplitsRecord
 from medconv.training.callbacks.stability import StopOnNonFinite
+from medconv.training.callbacks.step_progress import StepProgress
 from medconv.training.callbacks.temperature import TemperatureSchedule
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RandomState",
     "RegrowWeights",
     "SplitsRecord",
+    "StepProgress",
     "StopOnNonFinite",
     "TemperatureSchedule",
 ]

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torchmetrics import Metric
 
 from medconv.training.log_steps import logs_now
@@ -18,41 +19,110 @@ class DataWait(pl.Callback):
     """Log the seconds of each epoch in which training stood still for the next batch.
 
     Counted from the end of one training batch to the start of the next, validation left out; logged as
-    ``wait_s`` and shown in the progress bar. Near zero: the device is the limit. Large: the loader is.
+    ``wait_s`` and shown in the progress bar. Near zero: the step is the limit. Large: the loader is. A GPU counts by
+    its own clock: the host, which runs ahead of it, may wait for as long as it likes.
     """
 
     def __init__(self) -> None:
         self.waited_s = 0.0
-        self._since: float | None = None
+        self._clock: _HostClock | _DeviceClock = _HostClock()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count."""
-        del trainer, pl_module
-        self.waited_s, self._since = 0.0, time.perf_counter()
+        del trainer
+        self.waited_s = 0.0
+        self._clock = _DeviceClock() if pl_module.device.type == "cuda" else _HostClock()
+        self._clock.stop_working()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Add what has passed since the last batch ended."""
+        """Count what has passed since the last batch ended."""
         del batch
-        if self._since is not None:
-            self.waited_s += time.perf_counter() - self._since
-            self._since = None
-        if not logs_now(trainer, batch_idx):
-            return
-        pl_module.log("wait_s", self.waited_s, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+        self._clock.begin_to_work()
+        if logs_now(trainer, batch_idx):
+            self.waited_s += self._clock.take_waited_s()
+            pl_module.log("wait_s", self.waited_s, on_step=True, on_epoch=False, batch_size=1)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Begin to wait."""
         del trainer, pl_module, outputs, batch, batch_idx
-        self._since = time.perf_counter()
+        self._clock.stop_working()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validation is not waiting."""
         del trainer, pl_module
+        self._clock.forget()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the last batches too."""
+        del trainer, pl_module
+        self._clock.forget()
+        self.waited_s += self._clock.take_waited_s()
+
+
+class _HostClock:
+    """Seconds between the end of one piece of work and the beginning of the next, by the host's clock."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._waited_s = 0.0
+
+    def stop_working(self) -> None:
+        """Work ends now."""
+        self._since = time.perf_counter()
+
+    def begin_to_work(self) -> None:
+        """Work begins now."""
+        if self._since is not None:
+            self._waited_s += time.perf_counter() - self._since
         self._since = None
+
+    def forget(self) -> None:
+        """What follows is no waiting."""
+        self._since = None
+
+    def take_waited_s(self) -> float:
+        """Seconds since they were last taken."""
+        waited_s, self._waited_s = self._waited_s, 0.0
+        return waited_s
+
+
+class _DeviceClock:
+    """The same by the clock of the GPU that works, which lags behind the host."""
+
+    def __init__(self) -> None:
+        self._since: torch.cuda.Event | None = None
+        self._waits: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def stop_working(self) -> None:
+        """Work ends with what has been started so far."""
+        self._since = _now()
+
+    def begin_to_work(self) -> None:
+        """Work begins with what is started next."""
+        if self._since is not None:
+            self._waits.append((self._since, _now()))
+        self._since = None
+
+    def forget(self) -> None:
+        """What follows is no waiting."""
+        self._since = None
+
+    def take_waited_s(self) -> float:
+        """Seconds since they were last taken; waits until the device has got so far."""
+        waits, self._waits = self._waits, []
+        if waits:
+            waits[-1][1].synchronize()
+        return sum(begin.elapsed_time(end) for begin, end in waits) / 1000
+
+
+def _now() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
 
 
 class EpochReport(pl.Callback):

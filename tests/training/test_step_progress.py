@@ -1,0 +1,101 @@
+"""The progress bar shows what was logged, and nobody asks the device for figures between logged steps."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from medconv.cli.watchers import progress_bar
+from medconv.datamodules import NiftiDataModule
+from medconv.models import UNet
+from medconv.training import DataWait, SegmentationTask, StepProgress, StopOnNonFinite
+
+
+def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4):
+    data = NiftiDataModule(
+        tiny_dataset,
+        patch_size=[8, 8, 8],
+        batch_size=2,
+        steps_per_epoch=steps,
+        num_workers=0,
+        cache_dir=folder,
+    )
+    task = SegmentationTask(UNet(3, 1, 3, channels=(4, 8)), surface_every=100)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator=accelerator,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=any(isinstance(c, StepProgress) for c in callbacks),
+        enable_model_summary=False,
+        limit_val_batches=0,
+        log_every_n_steps=every,
+        gradient_clip_val=12.0,
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(task, datamodule=data)
+    return trainer
+
+
+class Fetches(StepProgress):
+    """Keeps what stood behind the bar after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[dict[str, object]] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self.seen.append(self.get_metrics(trainer, pl_module) | {"loss": float(outputs["loss"])})
+
+
+@pytest.mark.filterwarnings("ignore:.*GPU available but not used")
+def test_the_bar_shows_the_loss_of_the_last_logged_step(tiny_dataset, tmp_path):
+    bar = Fetches()
+    fit(tiny_dataset, tmp_path, DataWait(), bar)
+    losses = [seen["loss"] for seen in bar.seen]
+    shown = [seen["train/loss_step"] for seen in bar.seen]
+    # logged: the first step, then every fourth
+    assert shown == pytest.approx([losses[max(n for n in (0, 3, 7, 11) if n <= i)] for i in range(12)])
+    assert all(seen["wait_s"] >= 0 for seen in bar.seen)
+
+
+def test_a_bar_of_the_user_or_none_is_left_alone():
+    assert len(progress_bar("fit", Namespace(enable_progress_bar=True))) == 1
+    assert progress_bar("fit", Namespace(enable_progress_bar=False)) == []
+    assert progress_bar("test", Namespace(enable_progress_bar=True)) == []
+    assert progress_bar("fit", Namespace(enable_progress_bar=True, callbacks=[TQDMProgressBar()])) == []
+
+
+class Strict(pl.Callback):
+    """Makes every wait for the GPU an error from one logged step to the next."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        del pl_module, outputs, batch
+        logged = (batch_idx + 2) % trainer.log_every_n_steps == 0
+        strict = batch_idx > 8 and not logged
+        self.steps += strict
+        torch.cuda.set_sync_debug_mode("error" if strict else "default")
+
+    def on_train_end(self, trainer, pl_module):
+        del trainer, pl_module
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_between_logged_steps_nothing_waits_for_a_gpu(tiny_dataset, tmp_path):
+    strict, wait = Strict(), DataWait()
+    try:
+        fit(tiny_dataset, tmp_path, wait, StopOnNonFinite(), strict, accelerator="gpu", steps=40, every=10)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert strict.steps > 20
+    assert wait.waited_s > 0
