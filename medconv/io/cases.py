@@ -44,6 +44,7 @@ class Dataset:
         regions: See ``DeclaredLabels``.
         regions_class_order: See ``DeclaredLabels``.
         ignore_label: See ``DeclaredLabels``.
+        instances: See ``DeclaredLabels``.
     """
 
     root: Path
@@ -53,19 +54,21 @@ class Dataset:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     regions_class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    instances: bool = False
 
     @classmethod
     def declaring(
         cls, root: Path, cases: tuple[Case, ...], channel_names: tuple[str, ...], labels: DeclaredLabels
     ) -> Dataset:
         """A dataset with what a description says about its labels."""
-        rules = (labels.regions, labels.regions_class_order, labels.ignore_label)
+        rules = (labels.regions, labels.regions_class_order, labels.ignore_label, labels.instances)
         return cls(root, cases, channel_names, labels.names, *rules)
 
     @property
     def labels(self) -> DeclaredLabels:
         """What is declared about the labels."""
-        return DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
+        rules = (self.regions, self.regions_class_order, self.ignore_label, self.instances)
+        return DeclaredLabels(self.label_names, *rules)
 
 
 def check_cases(

@@ -37,6 +37,7 @@ def compare_cases(dataset: Dataset, facts: Sequence[CaseFacts], orientation: str
     return [
         *_duplicates(facts),
         *_absent_classes(dataset, facts),
+        *_objects(dataset, facts),
         *_outliers(dataset, facts),
         *_grids(facts, orientation),
     ]
@@ -76,6 +77,17 @@ def _absent_classes(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Pr
         elif value > 0 and len(holders) == 1:
             text = f"class {value} {name!r} occurs in case {holders[0]} only: it is trained or validated, never both"
             yield Problem("warning", "absent", "", text)
+
+
+def _objects(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Problem]:
+    """Label maps of numbered objects that number nothing."""
+    drawn = [one for one in facts if one.objects]
+    if dataset.instances and len(drawn) > 1 and all(one.objects == 1 for one in drawn):
+        text = (
+            f"each of the {len(drawn)} label maps that are drawn holds one number only, so each would be one object; "
+            "if they are masks of all objects, the labels are semantic, not instances"
+        )
+        yield Problem("warning", "labels", "", text)
 
 
 def _outliers(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -90,15 +90,27 @@ def count_labels(labels: npt.NDArray[np.unsignedinteger]) -> dict[int, int]:
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
 
+def join_objects(counts: Mapping[int, int]) -> dict[int, int]:
+    """Of numbered objects all together: they are of one kind, label 1.
+
+    Example:
+        >>> join_objects({0: 90, 3: 4, 7: 6})
+        {0: 90, 1: 10}
+    """
+    joined = {0: counts.get(0, 0), 1: sum(n for value, n in counts.items() if value > 0)}
+    return {label: n for label, n in joined.items() if n}
+
+
 def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels:
     if case.label is None:
         return CaseVoxels({}, {})
     image = read_image(case.images, channels=len(dataset.channel_names)) if channels else None
-    allowed = set(dataset.labels.values) if dataset.label_names else None
-    labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=image)
+    labels = reader_for(case.label).read_labels(case.label, allowed=dataset.labels.allowed, like=image)
     voxel_ml = prod(labels.geometry.spacing_mm) / 1000
     unknown = dataset.ignore_label or 0  # of these nobody knows what they are
     counts = count_labels(labels.data)
+    if dataset.instances:
+        counts = join_objects(counts)
     volumes = {value: n * voxel_ml for value, n in counts.items() if value not in (0, unknown)}
     if image is None:
         return CaseVoxels({}, volumes)
