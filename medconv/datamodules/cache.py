@@ -24,7 +24,8 @@ from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
 from medconv.planning import Plan
 from medconv.transforms.crop import find_locations
-from medconv.transforms.preprocess import Preprocessor, Record
+from medconv.transforms.preprocess import Preprocessor
+from medconv.transforms.record import Record
 
 Array = npt.NDArray[Any]
 
@@ -137,8 +138,8 @@ class CaseCache:
             raise BadImageError("no label map; draw one, or leave the case out of the training set")
         prepare = Preprocessor(self.plan)
         volume = read_image(case.images, channels=self.plan.in_channels)
-        allowed = set(self.plan.label_names) | {self.plan.ignore_label or 0}
-        labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=volume)
+        declared = self.plan.declared
+        labels = reader_for(case.label).read_labels(case.label, allowed=declared.allowed, like=volume)
         image, record = prepare.apply(volume)
         label = prepare.apply_label(labels, record).numpy()
         arrays = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medconv.transforms.preprocess import Record
+from medconv.transforms.record import Record
 from medconv.types import Geometry
 
 

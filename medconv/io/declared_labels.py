@@ -54,7 +54,7 @@ class DeclaredLabels:
 
     @property
     def allowed(self) -> frozenset[int] | None:
-        """Every value that may occur in a label map; ``None``: any, because nothing is declared or objects are counted."""
+        """Every value that may occur in a label map; ``None``: any, nothing is declared, or objects are counted."""
         if not self.names or self.instances:
             return None
         return frozenset(self.names) | ({self.ignore_label} if self.ignore_label is not None else frozenset())

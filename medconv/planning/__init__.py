@@ -15,6 +15,7 @@ from medconv.planning.footprint import (
     Preset,
     count_map_voxels,
 )
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
 from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.mirroring import mirror_axes
@@ -36,6 +37,7 @@ __all__ = [
     "Cost",
     "DatasetIdentity",
     "Fingerprint",
+    "InstanceTarget",
     "Intensity",
     "NetworkPlan",
     "Plan",

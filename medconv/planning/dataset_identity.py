@@ -55,6 +55,8 @@ class DatasetIdentity:
         if declared.regions or declared.ignore_label is not None:
             members = [[name, list(values)] for name, values in declared.regions.items()]
             facts["regions"] = [members, list(declared.regions_class_order), declared.ignore_label]
+        if declared.instances:
+            facts["instances"] = True
         text = json.dumps(facts, separators=(",", ":"))
         name = dataset.root.resolve().name or "dataset"
         return cls(name, len(dataset.cases), hashlib.sha256(text.encode()).hexdigest()[:_DIGEST])

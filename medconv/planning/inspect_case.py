@@ -139,7 +139,9 @@ def _label_problems(case: Case, counts: dict[int, int], dataset: Dataset) -> Ite
     if declared is not None and unknown:
         listed = ", ".join(f"{value} ({counts[value]:,} voxels)" for value in unknown[:_SHOWN])
         more = f" and {len(unknown) - _SHOWN} more values" if len(unknown) > _SHOWN else ""
-        text = f"expected only the labels {sorted(declared)}, got also {listed}{more}; declare or correct them"
+        text = (
+            f"expected only the labels {sorted(declared)}, got also {listed}{more}; declare or correct them"
+        )
         text += ", or say that the map numbers objects (instances)" if len(unknown) > _MANY else ""
         yield Problem("error", "labels", case.case_id, text)
     if counts and not set(counts) - {0, dataset.ignore_label}:

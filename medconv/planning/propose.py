@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -17,6 +17,7 @@ from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import read_headers, refuse_cases, summarise_intensities
 from medconv.planning.footprint import MAX_SHARE, PLAIN, count_map_voxels
 from medconv.planning.grid import DatasetGrid, summarise
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
 from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.plan import Plan
@@ -87,13 +88,12 @@ def propose(
     wanted = range(len(normalization)) if voxels == "all" else absolute
     cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
     intensities = _intensities(dataset, wanted, absolute, cases)
-    rules = _label_rules(dataset)
+    rules = _label_rules(dataset, wishes.instances)
     draft = partial(
         Plan,
         spatial_dims=grid.spatial_dims,
         channel_names=dataset.channel_names,
-        label_names=dict(dataset.label_names),
-        **rules,
+        **{"label_names": dict(dataset.label_names), **rules},
         normalization=normalization,
         orientation=grid.axes,
         intensity=tuple(entry if i in absolute else None for i, entry in enumerate(intensities)),
@@ -183,8 +183,15 @@ def _quick(fit: partial[Sizes], full: Sizes, operator_cost: OperatorCost | None)
     return partial(fit, operator_cost=scaled)
 
 
-def _label_rules(dataset: Dataset) -> dict[str, Any]:
+def _label_rules(dataset: Dataset, target: InstanceTarget | None) -> dict[str, Any]:
     """What the dataset declares beyond names, as arguments of ``Plan``."""
+    if dataset.instances:
+        return replace(target or InstanceTarget(), name=dataset.label_names[1]).plan_values()
+    if target is not None:
+        raise ConfigError(
+            f"instances: expected label maps that number objects, but {dataset.root} declares labels; leave it out, or "
+            "declare them as instances"
+        )
     rules: dict[str, Any] = {}
     if dataset.regions:
         rules |= {"regions": dict(dataset.regions), "regions_class_order": dataset.regions_class_order}
@@ -197,7 +204,7 @@ def _explain(
     chosen: _Choice,
     kinds: Sequence[ChannelKind],
     outputs: int,
-    rules: Iterable[str],
+    rules: Mapping[str, Any],
 ) -> dict[str, str]:
     """The reason of every value."""
     sizes, num_cases = chosen.sizes, len(grid.shapes)
@@ -223,7 +230,8 @@ def _explain(
         "training.steps_per_epoch": "nnU-Net's, whatever the size of the dataset",
         "training.epochs": why.why_steps(sizes, STEPS_PER_EPOCH * EPOCHS, num_cases),
     }
-    reasons |= {f"plan.{name}": declared for name in rules}
+    taught = why.why_instances(rules["instances"]) if "instances" in rules else declared
+    reasons |= {f"plan.{name}": taught for name, value in rules.items() if value}
     given = {
         "plan.spacing_mm": wishes.spacing_mm,
         "plan.patch_size": wishes.patch_size,

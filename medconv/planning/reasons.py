@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from medconv.io.geometry import NATIVE
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.lower_resolution import ENOUGH, coverage
 from medconv.planning.sizes import MIN_BATCH, Sizes
 
@@ -36,6 +37,14 @@ def why_low_spacing(full_mm: Sequence[float]) -> str:
 def why_dims(spatial_dims: int) -> str:
     """Of two or three axes."""
     return "every case is a single slice" if spatial_dims == 2 else "there are cases of more than one slice"
+
+
+def why_instances(target: InstanceTarget) -> str:
+    """Of labels that are made from numbered objects."""
+    what = "shells by relative distance to its rim" if target.kind == "distance" else "inside and rim"
+    return (
+        f"the dataset numbers objects; the network is taught {what}, from which {target.name}s are told apart"
+    )
 
 
 def why_orientation(orientation: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from medconv.errors import ConfigError, MedconvError
 from medconv.io.geometry import check_orientation
 from medconv.planning.footprint import PLAIN
+from medconv.planning.instance_target import InstanceTarget
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Wishes:
         normalization: One entry a channel.
         memory_gb: Of the GPU, in 10⁹ bytes.
         resolution: ``"low"``: coarser, until a patch sees a quarter of the median case.
+        instances: How numbered objects are taught; what they are is for the dataset to say. ``None``: by
+            their distance to the rim.
     """
 
     orientation: str = "RAS"
@@ -32,6 +35,7 @@ class Wishes:
     normalization: Sequence[str] | None = None
     memory_gb: float = PLAIN.memory_gb
     resolution: Literal["full", "low"] = "full"
+    instances: InstanceTarget | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.memory_gb < 10_000:

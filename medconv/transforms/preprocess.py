@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,32 +23,18 @@ from medconv.io.geometry import (
 from medconv.io.volume import Volume
 from medconv.planning import Plan
 from medconv.transforms.decide import decide
+from medconv.transforms.instance_fields import instance_fields
+from medconv.transforms.instance_labels import instance_labels
 from medconv.transforms.normalize import normalize
 from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
-from medconv.transforms.resample import Rows, resample, resample_labels, resample_rows
+from medconv.transforms.record import Record
+from medconv.transforms.resample import Rows, resample, resample_labels, resample_nearest, resample_rows
 from medconv.types import Geometry
+
+Stored = npt.NDArray[np.floating] | None
 
 _SAME_SPACING = 1e-3
 _MAX_VOXELS = 2**31
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """What was done to a volume, so that it can be undone.
-
-    Args:
-        name: What error messages call the volume.
-        shape: ``*S`` as stored, three axes.
-        geometry: As stored.
-        work_shape: ``*S'``, what the network sees, three axes.
-        work_geometry: The geometry of that grid.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    geometry: Geometry
-    work_shape: tuple[int, ...]
-    work_geometry: Geometry
 
 
 class Preprocessor:
@@ -140,7 +125,7 @@ class Preprocessor:
         ), record
 
     def apply_label(self, label: Volume, record: Record) -> Tensor:
-        """Prepare the label map of an image; its values stay the same.
+        """Prepare the label map of an image; its values stay the same, but numbered objects become labels.
 
         Args:
             label: ``(1, *S)`` on the grid of the image.
@@ -154,6 +139,8 @@ class Preprocessor:
             GeometryError: The label lies on another grid than the image.
         """
         require_same_grid(record, label)
+        if self.plan.instances is not None:
+            return self._label_objects(label, record)
         values = label.data
         if self.plan.unknown_label is not None:
             # out of the way first: a value that has no name stays one without
@@ -171,6 +158,15 @@ class Preprocessor:
         largest = self.plan.unknown_label or self.plan.num_labels - 1
         dtype = np.uint8 if largest < 256 else np.int16
         return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
+
+    def _label_objects(self, label: Volume, record: Record) -> Tensor:
+        data, _ = reorient(label.data, label.geometry, self.plan.orientation)
+        objects = resample_nearest(data, record.work_shape)[0]
+        assert self.plan.instances is not None
+        if self.plan.spatial_dims == 2:
+            objects = objects[..., 0]
+        spacing_mm = record.work_geometry.spacing_mm[: self.plan.spatial_dims]
+        return torch.from_numpy(instance_labels(objects, self.plan.instances, spacing_mm))[None]
 
     def restore(
         self, logits: Tensor, record: Record, probabilities: npt.NDArray[np.floating] | None = None
@@ -210,18 +206,28 @@ class Preprocessor:
         """
         dtype = np.min_scalar_type(self.plan.num_labels - 1)
         labels = np.empty((1, *self.turned_shape(record)), dtype)
-        filled = (
-            None
-            if probabilities is None
-            else turned_view(probabilities, record.geometry, self.plan.orientation)
-        )
+        filled = self._turned(probabilities, record)
         for place, scores in self._slabs(rows, record, slab_elements):
             found = decide(scores, self.plan.regions_class_order)  # a label crosses to the host as a byte
             labels[0, place] = (found.to(torch.uint8) if dtype == np.uint8 else found).cpu().numpy()
-            if filled is not None:
-                shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
-                filled[:, place] = shares.cpu().numpy()
+            self._fill(filled, place, scores)
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
+
+    def restore_fields(
+        self,
+        rows: Rows,
+        record: Record,
+        fields: npt.NDArray[np.floating],
+        slab_elements: int | None = None,
+        probabilities: npt.NDArray[np.floating] | None = None,
+    ) -> None:
+        """As :meth:`restore_rows`; what scores say about single objects, ``instance_fields``, fills ``(2, *S)``."""
+        assert self.plan.instances is not None, "the plan speaks of labels, not of objects"
+        turned, filled = (self._turned(array, record) for array in (fields, probabilities))
+        assert turned is not None
+        for place, scores in self._slabs(rows, record, slab_elements):
+            turned[:, place] = instance_fields(scores, self.plan.instances).cpu().numpy()
+            self._fill(filled, place, scores)
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
         """The probability of each class in each stored voxel.
@@ -248,6 +254,15 @@ class Preprocessor:
     def scores_shape(self, record: Record) -> tuple[int, ...]:
         """``(K, *S')`` of the scores, three spatial axes also in 2-D."""
         return (self.plan.num_classes, *record.work_shape)
+
+    def _turned(self, array: Stored, record: Record) -> Stored:
+        """The same memory with the axes of the network."""
+        return None if array is None else turned_view(array, record.geometry, self.plan.orientation)
+
+    def _fill(self, filled: Stored, place: slice, scores: Tensor) -> None:
+        if filled is not None:
+            shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
+            filled[:, place] = shares.cpu().numpy()
 
     def _rows_of(self, logits: Tensor, record: Record) -> Rows:
         expected = self.scores_shape(record)[: 1 + self.plan.spatial_dims]
