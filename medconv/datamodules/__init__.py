@@ -1,6 +1,6 @@
 """Data on its way to training: splits, samplers, prepared cases, and the modules that Lightning asks.
 
-``NiftiDataModule`` serves folders of volumes, ``DemoDataModule`` makes its own. Every training sample is a
+``NiftiDataModule`` serves folders of volumes, ``MicroscopyDataModule`` of images, ``DemoDataModule`` makes its own. Every training sample is a
 function of the seed and its number in the run.
 """
 
@@ -9,6 +9,8 @@ from medconv.datamodules.cache import CaseCache, PreparedCase
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.demo import DemoDataModule, generate_demo
 from medconv.datamodules.demo_volumes import DemoVolume, draw_volume
+from medconv.datamodules.files import FileDataModule
+from medconv.datamodules.microscopy import MicroscopyDataModule
 from medconv.datamodules.nifti import NiftiDataModule
 from medconv.datamodules.samplers import EvaluationSampler, Sample, TrainingSampler
 from medconv.datamodules.splits import Split, split_folds, split_fraction
@@ -19,6 +21,8 @@ __all__ = [
     "DemoDataModule",
     "DemoVolume",
     "EvaluationSampler",
+    "FileDataModule",
+    "MicroscopyDataModule",
     "NiftiDataModule",
     "PatchDataset",
     "PreparedCase",

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,14 @@ class CaseCache:
 
     def path(self, case: Case) -> Path:
         """Where the entry of a case lies, or will lie."""
-        facts = {
+        facts: dict[str, Any] = {
             "schema": _SCHEMA,
             "versions": [__version__, np.__version__, torch.__version__],
             "plan": {name: value for name, value in self.plan.to_dict().items() if name != "patch_size"},
             "files": [_identity(path) for path in (*case.images, case.label)],
         }
+        if case.layout.is_stated:
+            facts["layout"] = asdict(case.layout)
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return self.folder / f"{case.case_id}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
@@ -137,9 +139,9 @@ class CaseCache:
         if case.label is None:
             raise BadImageError("no label map; draw one, or leave the case out of the training set")
         prepare = Preprocessor(self.plan)
-        volume = read_image(case.images, channels=self.plan.in_channels)
-        declared = self.plan.declared
-        labels = reader_for(case.label).read_labels(case.label, allowed=declared.allowed, like=volume)
+        volume = read_image(case.images, channels=self.plan.in_channels, layout=case.layout)
+        reader = reader_for(case.label, case.layout.of_labels())
+        labels = reader.read_labels(case.label, allowed=self.plan.declared.allowed, like=volume)
         image, record = prepare.apply(volume)
         label = prepare.apply_label(labels, record).numpy()
         arrays = {

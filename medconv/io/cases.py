@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from medconv.errors import DatasetError
 from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.dicom import is_series_folder
-from medconv.io.readers import suffix_of, supported_suffixes
+from medconv.io.layout import ImageLayout
+from medconv.io.readers import is_microscopy, suffix_of, supported_suffixes
 
 _CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -24,12 +25,14 @@ class Case:
         images: One file with all channels, or one file a channel.
         label: The label map, or ``None`` where nobody drew one.
         group: Cases of one group (a patient) are never divided between training and validation.
+        layout: What the user states about axes, channels and pixel size of microscopy images.
     """
 
     case_id: str
     images: tuple[Path, ...]
     label: Path | None
     group: str
+    layout: ImageLayout = ImageLayout()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Dataset:
         """A dataset with what a description says about its labels."""
         rules = (labels.regions, labels.regions_class_order, labels.ignore_label, labels.instances)
         return cls(root, cases, channel_names, labels.names, *rules)
+
+    @property
+    def is_microscopy(self) -> bool:
+        """Whether the images are microscopy, by the names of their files."""
+        return bool(self.cases) and all(is_microscopy(case.images[0]) for case in self.cases)
 
     @property
     def labels(self) -> DeclaredLabels:

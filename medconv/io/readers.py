@@ -56,6 +56,8 @@ READERS = (
     Reader("MetaImage", (".mha", ".mhd"), "medconv.io.itk"),
 )
 
+_MICROSCOPY = "medconv.io.microscopy"
+
 
 def supported_suffixes() -> tuple[str, ...]:
     """Every ending of a file name that can be read.
@@ -104,6 +106,17 @@ def reader_for(path: str | Path) -> Reader:
         f"{path}: expected a file ending in {', '.join(supported_suffixes())}, or a folder with a DICOM series; "
         f"convert it to one of these first"
     )
+
+
+def is_microscopy(path: str | Path) -> bool:
+    """Whether a file is read as a microscopy image, by its name.
+
+    Example:
+        >>> is_microscopy("cells.nii.gz")
+        False
+    """
+    suffix = (suffix_of(path) or "").lower()
+    return any(suffix in r.suffixes and r.module.startswith(_MICROSCOPY) for r in READERS)
 
 
 def read_image(paths: Sequence[str | Path], *, channels: int | None = None) -> Volume:

@@ -4,7 +4,7 @@
 a ``Plan`` is the outcome: frozen, checked, the same as YAML, as plain values in a checkpoint, and in Python.
 """
 
-from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
+from medconv.planning.channel_kinds import ChannelKind, guessed_channels, kind_of_channel
 from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import Fingerprint, read_headers, read_intensities
 from medconv.planning.footprint import (
@@ -49,6 +49,7 @@ __all__ = [
     "Wishes",
     "count_map_voxels",
     "fit_sizes",
+    "guessed_channels",
     "kind_of_channel",
     "lower_resolution",
     "median_shape",

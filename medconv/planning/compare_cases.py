@@ -9,7 +9,7 @@ import numpy as np
 
 from medconv.errors import MedconvError
 from medconv.io.cases import Dataset
-from medconv.planning.grid import DatasetGrid
+from medconv.planning.grid import DatasetGrid, default_orientation
 from medconv.planning.inspect_case import CaseFacts
 from medconv.planning.problems import Problem
 from medconv.planning.rules import median_spacing
@@ -26,20 +26,22 @@ _FEWEST_FOR_OUTLIERS = 8
 _MAD_TO_SIGMA = 1.4826
 
 
-def compare_cases(dataset: Dataset, facts: Sequence[CaseFacts], orientation: str = "RAS") -> list[Problem]:
+def compare_cases(
+    dataset: Dataset, facts: Sequence[CaseFacts], orientation: str | None = None
+) -> list[Problem]:
     """Duplicates, outliers, absent classes, spacings and sizes that do not go together.
 
     Args:
         dataset: As discovered.
         facts: Of each of its cases.
-        orientation: That cases are turned to before their grids are compared.
+        orientation: That cases are turned to before their grids are compared; ``None``: the dataset's.
     """
     return [
         *_duplicates(facts),
         *_absent_classes(dataset, facts),
         *_objects(dataset, facts),
         *_outliers(dataset, facts),
-        *_grids(facts, orientation),
+        *_grids(facts, orientation or default_orientation(dataset)),
     ]
 
 

@@ -66,6 +66,11 @@ class DatasetGrid:
         return tuple(np.median(np.asarray(self.spacings_mm), axis=0).tolist())
 
 
+def default_orientation(dataset: Dataset) -> str:
+    """``"RAS"``; microscopy keeps its stored axes, which no two specimens share."""
+    return NATIVE if dataset.is_microscopy else "RAS"
+
+
 def summarise(
     grid: DatasetGrid,
     dataset: Dataset,

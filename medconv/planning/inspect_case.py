@@ -102,7 +102,8 @@ def _read(
     path: Path, how: Literal["read_volume", "read_labels"], case: Case, problems: list[Problem]
 ) -> Volume | None:
     try:
-        volume: Volume = getattr(reader_for(path), how)(path)
+        layout = case.layout if how == "read_volume" else case.layout.of_labels()
+        volume: Volume = getattr(reader_for(path, layout), how)(path)
         return volume
     except MedconvError as error:
         problems.append(problem_of(error, case.case_id))
@@ -173,7 +174,7 @@ def _names(dataset: Dataset, found: int) -> list[str]:
 
 def _header_of(case: Case) -> Header | None:
     try:
-        return reader_for(case.images[0]).read_header(case.images[0])
+        return reader_for(case.images[0], case.layout).read_header(case.images[0])
     except MedconvError:
         return None
 

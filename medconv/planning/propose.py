@@ -16,7 +16,7 @@ from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
 from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import read_headers, refuse_cases, summarise_intensities
 from medconv.planning.footprint import MAX_SHARE, PLAIN, count_map_voxels
-from medconv.planning.grid import DatasetGrid, summarise
+from medconv.planning.grid import DatasetGrid, default_orientation, summarise
 from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
 from medconv.planning.lower_resolution import lower_resolution
@@ -79,12 +79,12 @@ def propose(
     """
     wishes = wishes or Wishes()
     _require_label_names(dataset)
-    kinds = [kind_of_channel(name) for name in dataset.channel_names]
+    kinds = [kind_of_channel(name, is_microscopy=dataset.is_microscopy) for name in dataset.channel_names]
     normalization = tuple(wishes.normalization or [kind.normalization for kind in kinds])
     check_count("normalization", normalization, len(kinds), len(kinds))
     absolute = [channel for channel, kind in enumerate(normalization) if kind == "ct"]
     headers = read_headers(dataset)
-    grid = DatasetGrid.of(headers, wishes.orientation, wishes.spacing_mm)
+    grid = DatasetGrid.of(headers, wishes.orientation or default_orientation(dataset), wishes.spacing_mm)
     wanted = range(len(normalization)) if voxels == "all" else absolute
     cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
     intensities = _intensities(dataset, wanted, absolute, cases)
@@ -244,9 +244,10 @@ def _explain(
 def _require_label_names(dataset: Dataset) -> None:
     if not dataset.label_names:
         raise DatasetError(
-            f"{dataset.root}: expected names of the labels, got none; declare them in a JSON file beside "
-            f"the CSV "
-            f"(same name, {{'channel_names': {{'0': 'T1'}}, 'labels': {{'background': 0, 'tumour': 1}}}})"
+            f"{dataset.root}: expected names of the labels, got none; give --label-names '[tumour]' (label_names in a "
+            "configuration), or --labels instance where each object has a number of its own, or declare them in a "
+            "dataset.json, for a CSV in a JSON file beside it "
+            "(same name, {'channel_names': {'0': 'T1'}, 'labels': {'background': 0, 'tumour': 1}})"
         )
 
 

@@ -104,8 +104,10 @@ def join_objects(counts: Mapping[int, int]) -> dict[int, int]:
 def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels:
     if case.label is None:
         return CaseVoxels({}, {})
-    image = read_image(case.images, channels=len(dataset.channel_names)) if channels else None
-    labels = reader_for(case.label).read_labels(case.label, allowed=dataset.labels.allowed, like=image)
+    count = len(dataset.channel_names)
+    image = read_image(case.images, channels=count, layout=case.layout) if channels else None
+    reader = reader_for(case.label, case.layout.of_labels())
+    labels = reader.read_labels(case.label, allowed=dataset.labels.allowed, like=image)
     voxel_ml = prod(labels.geometry.spacing_mm) / 1000
     unknown = dataset.ignore_label or 0  # of these nobody knows what they are
     counts = count_labels(labels.data)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medconv.errors import ConfigError, MedconvError
-from medconv.io.geometry import check_orientation
+from medconv.io.geometry import NATIVE, check_orientation
 from medconv.planning.footprint import PLAIN
 from medconv.planning.instance_target import InstanceTarget
 
@@ -17,7 +17,8 @@ class Wishes:
     """What the user decided; ``None`` leaves it to the rules.
 
     Args:
-        orientation: Directions of the axes in 3-D. Datasets of single slices keep their stored axes.
+        orientation: Directions of the axes in 3-D, or ``"native"``; ``None``: ``"RAS"``, but microscopy keeps its
+            stored axes. Datasets of single slices always do.
         spacing_mm: Voxel edge lengths to work at.
         patch_size: Voxels of a patch.
         batch_size: Patches in a step.
@@ -28,7 +29,7 @@ class Wishes:
             their distance to the rim.
     """
 
-    orientation: str = "RAS"
+    orientation: str | None = None
     spacing_mm: Sequence[float] | None = None
     patch_size: Sequence[int] | None = None
     batch_size: int | None = None
@@ -44,6 +45,7 @@ class Wishes:
             if any(size < 1 for size in sizes or ()):
                 raise ConfigError(f"{name}: expected 1 or more, got {', '.join(map(str, sizes or ()))}")
         try:
-            check_orientation(self.orientation)
+            if self.orientation is not None and self.orientation != NATIVE:
+                check_orientation(self.orientation)
         except MedconvError as error:
             raise ConfigError(f"orientation: {error}") from error
