@@ -35,6 +35,8 @@ DOORS = {  # foreign library: where it may be imported
     "highdicom": ("io",),
     "SimpleITK": ("io",),
     "tifffile": ("io",),
+    "zarr": ("io",),
+    "PIL": ("io",),
     "matplotlib": ("reporting",),
     "lightning": ("datamodules", "training", "cli"),
     "pytorch_lightning": (),

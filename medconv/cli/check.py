@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
+from medconv.cli.image_layout import add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.planning.problems import Problem, in_order
 
     described: list[str] = []
-    dataset = with_rules(discover(options.dataset, described), options)
+    dataset = with_rules(discover(options.dataset, described, layout_of(options)), options)
     found = [Problem("error", "dataset", "", text) for text in described]
     problems = in_order([*found, *_inspect(dataset, options)])
     report = _report(options.dataset, dataset, problems)
@@ -111,5 +112,6 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("-o", "--output", type=str, default=None, help="write the list as JSON too")
     add("--json", action="store_true", help="print JSON")
     add("--threads", type=int, default=0, help="cases in memory at a time; 0: one a core, at most 8")
+    add_layout_options(parser)
     add_rule_options(parser)
     return parse(parser, words, RULE_EXAMPLES)

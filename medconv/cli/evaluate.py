@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
+from medconv.cli.image_layout import add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.metrics import Structures
     from medconv.reporting import format_summary
 
-    matching = match_cases(options.predictions, options.references, options.images)
+    matching = match_cases(options.predictions, options.references, options.images, layout_of(options))
     if options.output:
         require_output_folder(options.output)
     problems = dict(matching.problems)
@@ -183,6 +184,7 @@ def _parse(words: Sequence[str]) -> Namespace:
         help="what HD95 is made of: the larger of both directions, or both pooled",
     )
     add("--images", type=str, default=None, help="folder of the images, for the pictures of the report")
+    add_layout_options(parser, has_channel=False)
     add("--workers", type=int, default=0, help="processes; 0: one a core where there are cases enough")
     options = parse(
         parser,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
+from medconv.cli.image_layout import add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
 
     spec = _network_of(options.config) if options.config else PLAIN_NETWORK
     memory = OperatorMemory(spec, plugins(options))
-    dataset, bad_cases = with_rules(discover(options.dataset), options), dict[str, str]()
+    dataset = with_rules(discover(options.dataset, layout=layout_of(options)), options)
+    bad_cases = dict[str, str]()
     proposal = _propose(dataset, options, memory if options.config else None, bad_cases)
     proposal = _with_memory(proposal, memory, options)
     if options.output:
@@ -243,6 +245,7 @@ def _parse(words: Sequence[str]) -> Namespace:
         help="where a step is tried; auto: a GPU",
     )
     add("--skip-bad-cases", action="store_true", help="leave out cases that cannot be used; exit code 1")
+    add_layout_options(parser)
     add_rule_options(parser)
     add_plugin_option(parser)
     examples = {

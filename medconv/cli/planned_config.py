@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from medconv.cli.describe import read_config
 from medconv.cli.dataset_rules import DATASET_RULES
+from medconv.cli.describe import read_config
+from medconv.cli.image_layout import layout_settings, take_layout
 from medconv.cli.operator_cost import planned_settings
 from medconv.planning import Proposal
 
@@ -20,11 +21,12 @@ _DECIDED = ("root", "plan", "steps_per_epoch", "spacing_mm", "patch_size", "batc
 
 
 def take_rules(names: Sequence[str], options: Namespace) -> None:
-    """Let a plan that comes with a configuration follow the label rules of its recipe where none were typed."""
+    """Let a plan that comes with a configuration follow its recipe where the rules of the data were not typed."""
     recipe = _kept_settings(read_config(names))
     for name in DATASET_RULES:
         if getattr(options, name) is None:
             setattr(options, name, recipe.get(name))
+    take_layout(recipe, options)
 
 
 def _kept_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,8 +68,11 @@ def planned_config(
                 # a recipe that nobody named says nothing about these data
                 **(_kept_settings(recipe) if options.config else {}),
                 **{
-                    name: getattr(options, name) for name in DATASET_RULES if getattr(options, name) is not None
+                    name: getattr(options, name)
+                    for name in DATASET_RULES
+                    if getattr(options, name) is not None
                 },
+                **layout_settings(options),
             },
         },
         "trainer": {**trainer, "max_epochs": proposal.training.epochs},

@@ -153,8 +153,10 @@ class RunFiles:
             return f"no row in {self._table.path.name}, another job is making the mask"
         plan = self._predictor.plan
         try:
-            paths = self._cases[result.case_id].paths
-            structures = measure_mask(paths, result.output, plan.label_names, plan.in_channels)
+            case = self._cases[result.case_id]
+            structures = measure_mask(
+                case.paths, result.output, plan.label_names, plan.in_channels, case.layout
+            )
         except MedconvError as error:
             return f"no row in {self._table.path.name}: {error}"
         self._table.add(result.case_id, structures)

@@ -13,7 +13,7 @@ from typing import Any
 
 from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.evaluation.pairs import Pair
-from medconv.io import reader_for, require_same_grid
+from medconv.io import Volume, reader_for, require_same_grid
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
 from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.grid import labels_in
@@ -88,8 +88,7 @@ def measure_pair(pair: Pair, structures: Structures | EveryLabel | None) -> Case
 
 
 def _measure(pair: Pair, structures: Structures | EveryLabel | None) -> list[CaseRow]:
-    reference = reader_for(pair.reference).read_labels(pair.reference)
-    prediction = reader_for(pair.prediction).read_labels(pair.prediction)
+    reference, prediction = read_pair(pair)
     require_same_grid(reference, prediction)
     ref, pred = reference.data[0], prediction.data[0]
     spacing_mm = reference.geometry.spacing_mm
@@ -100,6 +99,19 @@ def _measure(pair: Pair, structures: Structures | EveryLabel | None) -> list[Cas
     if isinstance(structures, EveryLabel):
         structures = structures.structures(sorted({*labels_in(ref), *labels_in(pred)}))
     return structures.measure(pair.case_id, pred, ref, spacing_mm)
+
+
+def read_pair(pair: Pair) -> tuple[Volume, Volume]:
+    """Reference and prediction; the pixel size of the reference counts, and that of the prediction where it has none.
+
+    Raises:
+        BadImageError: A file cannot be used as a label map.
+    """
+    reference = reader_for(pair.reference, pair.layout).read_labels(pair.reference)
+    prediction = reader_for(pair.prediction, pair.layout).read_labels(pair.prediction)
+    if reference.geometry.unit == "px" and reference.shape == prediction.shape:
+        reference = replace(reference, geometry=prediction.geometry)
+    return reference, prediction
 
 
 def measure_pairs(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medconv.errors import ConfigError, DatasetError
-from medconv.io import discover, stem_of, suffix_of, supported_suffixes
+from medconv.io import ImageLayout, discover, is_volume, stem_of, supported_suffixes
+from medconv.io.layout import AS_STORED
 
 _FIRST_CHANNEL = re.compile(r"(?P<case>.+)_0000")
 
@@ -22,12 +23,14 @@ class Pair:
         prediction: The mask to measure.
         reference: The truth.
         image: What was segmented, for pictures; ``None`` where nobody knows.
+        layout: What the user states about axes and pixel size of microscopy files.
     """
 
     case_id: str
     prediction: Path
     reference: Path
     image: Path | None = None
+    layout: ImageLayout = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ class Matching:
 
 
 def match_cases(
-    predictions: str | Path, references: str | Path, images: str | Path | None = None
+    predictions: str | Path,
+    references: str | Path,
+    images: str | Path | None = None,
+    layout: ImageLayout | None = None,
 ) -> Matching:
     """Pair predictions with references by name.
 
@@ -62,6 +68,7 @@ def match_cases(
             whose labels are then the references.
         images: A folder of the images that were segmented; ``None`` takes those of the dataset, or the folder
             ``imagesX`` beside ``labelsX``.
+        layout: What the user states about axes and pixel size of microscopy files.
 
     Raises:
         ConfigError: There is no such file or folder, a folder holds no masks, or one file stands against a folder.
@@ -86,16 +93,19 @@ def match_cases(
     else:
         truth = _by_name(ref_path, "reference", problems)
     masks = _by_name(pred_path, "prediction", problems)
-    if pred_path.is_file() != (ref_path.is_file() and not _is_dataset(ref_path)):
+    if is_volume(pred_path) != (is_volume(ref_path) and not _is_dataset(ref_path)):
         raise ConfigError(
             f"expected two files or two folders, got {pred_path} and {ref_path}; name both files, or folders"
         )
-    if pred_path.is_file():
+    if is_volume(pred_path):
         masks = dict(zip(truth, masks.values(), strict=True))
     truth_images |= _by_name(Path(images), "image", {}) if images else _beside(ref_path)
+    stated = layout or AS_STORED
     shared = [name for name in truth if name in masks and name not in problems]
     return Matching(
-        pairs=tuple(Pair(name, masks[name], truth[name], truth_images.get(name)) for name in sorted(shared)),
+        pairs=tuple(
+            Pair(name, masks[name], truth[name], truth_images.get(name), stated) for name in sorted(shared)
+        ),
         without_prediction=tuple(sorted(truth.keys() - masks.keys() - problems.keys())),
         without_reference=tuple(sorted(masks.keys() - truth.keys() - problems.keys())),
         problems=problems,
@@ -126,7 +136,7 @@ def _by_name(path: Path, role: str, problems: dict[str, str]) -> dict[str, Path]
     """The files of a folder by case; names that two files claim go to ``problems``."""
     if not path.exists():
         raise ConfigError(f"no {role} file or folder {path}; relative paths start at {Path.cwd()}")
-    files = [path] if path.is_file() else _volumes(path)
+    files = [path] if path.is_file() or is_volume(path) else _volumes(path)
     if not files:
         raise ConfigError(
             f"expected {role}s ending in {', '.join(supported_suffixes())} in {path}, found none"
@@ -148,7 +158,7 @@ def _case_of(path: Path) -> str:
 
 def _volumes(folder: Path) -> list[Path]:
     files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    return sorted(f for f in files if suffix_of(f) and not f.name.startswith(".") and f.is_file())
+    return sorted(f for f in files if is_volume(f) and not f.name.startswith("."))
 
 
 def _beside(references: Path) -> dict[str, Path]:

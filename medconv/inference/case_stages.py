@@ -128,7 +128,9 @@ class CaseStages:
             elif self._is_done(way.output):  # by a job that has just finished it
                 way.end("skipped", "its mask exists")
             else:
-                way.volume = to_volume(way.case.paths, self._predictor.plan.in_channels)
+                way.volume = to_volume(
+                    way.case.paths, self._predictor.plan.in_channels, layout=way.case.layout
+                )
         return way
 
     def goes_alone(self, way: CaseOnItsWay) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,18 @@ class Prediction:
         voxel_ml = float(np.prod(self.geometry.spacing_mm)) / 1000
         return {name: int((self.labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
 
+    def without_third_axis(self) -> Prediction:
+        """The same for a slice that came as an array of two axes."""
+        kept = self.probabilities
+        return replace(self, labels=self.labels[..., 0], probabilities=None if kept is None else kept[..., 0])
+
     def save(self, path: str | Path) -> Path:
-        """Write the labels as NIfTI with the input's header; whole or not at all.
+        """Write the labels in the format that the ending says, on the grid of the input; whole or not at all.
+
+        NIfTI, or for microscopy images TIFF, PNG and OME-Zarr; see ``medconv.io.write_labels``.
 
         Raises:
+            BadImageError: An ending that says no format, or one that cannot hold the labels.
             ConfigError: ``path`` is a file that the input was read from.
         """
         write_labels(path, self._on_volume(), like=self.volume, label_names=self.label_names)

@@ -35,7 +35,7 @@ from medconv.inference.tiles import Blend
 from medconv.inference.turns import all_turns, square_planes
 from medconv.inference.volumes import spacing_note, to_volume
 from medconv.inference.ways import Way, ways_down
-from medconv.io import Volume
+from medconv.io import ImageLayout, Volume
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor, Record
 from medconv.types import Geometry
@@ -186,7 +186,12 @@ class Predictor:
         return dict(self.plan.label_names)
 
     def predict(
-        self, x: Any, *, spacing_mm: Sequence[float] | None = None, probabilities: bool = False
+        self,
+        x: Any,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        probabilities: bool = False,
+        layout: ImageLayout | None = None,
     ) -> Prediction:
         """Label one volume on its own grid.
 
@@ -195,6 +200,7 @@ class Predictor:
                 image; or an array ``(*S)`` or ``(C, *S)`` with ``spacing_mm``.
             spacing_mm: Voxel edge lengths of an array; files and images carry their own.
             probabilities: Keep the probability of every class too, ``2 K prod(S)`` bytes.
+            layout: What you state about axes, channels and pixel size of microscopy files.
 
         Raises:
             BadImageError: A file cannot be read, or has another number of channels than the network.
@@ -205,16 +211,11 @@ class Predictor:
         """
         watch = Stopwatch()
         with watch.stage("read"):
-            volume = to_volume(x, self.plan.in_channels, spacing_mm)
+            volume = to_volume(x, self.plan.in_channels, spacing_mm, layout)
         prediction = self.segment(volume, probabilities=probabilities)
         prediction = replace(prediction, seconds={**watch.seconds, **prediction.seconds})
-        if spacing_mm is not None and len(spacing_mm) == 2:  # a slice came without its third axis
-            kept = prediction.probabilities
-            prediction = replace(
-                prediction,
-                labels=prediction.labels[..., 0],
-                probabilities=None if kept is None else kept[..., 0],
-            )
+        if spacing_mm is not None and len(spacing_mm) == 2:
+            prediction = prediction.without_third_axis()
         for note in prediction.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import ShapeError
-from medconv.io import Volume, read_image, reader_for
+from medconv.io import ImageLayout, Volume, read_image, reader_for
 from medconv.types import FloatArray
 
 
@@ -91,7 +91,11 @@ def measure_structures(
 
 
 def measure_mask(
-    paths: Sequence[Path], mask: Path, label_names: Mapping[int, str], channels: int
+    paths: Sequence[Path],
+    mask: Path,
+    label_names: Mapping[int, str],
+    channels: int,
+    layout: ImageLayout | None = None,
 ) -> list[Structure]:
     """As :func:`measure_structures`, of a mask that lies in a file already.
 
@@ -100,12 +104,13 @@ def measure_mask(
         mask: Of the mask.
         label_names: Value to name.
         channels: Of the image.
+        layout: What the user states about the image.
 
     Raises:
         BadImageError: A file cannot be read, or the mask has other labels.
         GeometryError: The mask lies on another grid.
     """
-    volume = read_image(paths, channels=channels)
+    volume = read_image(paths, channels=channels, layout=layout)
     labels = reader_for(mask).read_labels(mask, allowed=set(label_names), like=volume)
     return measure_structures(labels.data[0], volume, label_names)
 

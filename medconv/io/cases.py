@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medconv.errors import DatasetError
 from medconv.io.declared_labels import DeclaredLabels
-from medconv.io.dicom import is_series_folder
-from medconv.io.layout import ImageLayout
-from medconv.io.readers import is_microscopy, suffix_of, supported_suffixes
+from medconv.io.layout import AS_STORED, ImageLayout
+from medconv.io.microscopy.formats import is_microscopy
+from medconv.io.readers import is_named_volume, is_volume, supported_suffixes
 
 _CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -32,7 +32,7 @@ class Case:
     images: tuple[Path, ...]
     label: Path | None
     group: str
-    layout: ImageLayout = ImageLayout()
+    layout: ImageLayout = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,10 @@ def is_hidden(path: Path) -> bool:
 def _check_files(case: Case, used: dict[Path, str], problems: list[str]) -> None:
     own: set[Path] = set()
     for path in (*case.images, *([case.label] if case.label else [])):
-        is_series = is_series_folder(path)
-        if suffix_of(path) is None and not is_series:
+        if not is_named_volume(path):
             kinds = ", ".join(supported_suffixes())
             problems.append(f"case {case.case_id}: {path.name} does not end in {kinds}")
-        elif not path.is_file() and not is_series:
+        elif not is_volume(path):
             problems.append(f"case {case.case_id}: no such file: {path}")
         elif (file := path.resolve()) in own:
             problems.append(

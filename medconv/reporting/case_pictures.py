@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from medconv.errors import MedconvError
 from medconv.evaluation import Pair
+from medconv.evaluation.measure import read_pair
 from medconv.io import reader_for, require_same_grid
 from medconv.reporting.overlays import draw_overlay
 
@@ -31,12 +32,11 @@ def draw_pairs(pairs: Sequence[Pair], label_names: Mapping[int, str] | None = No
 
 
 def _draw(pair: Pair, label_names: Mapping[int, str]) -> bytes:
-    reference = reader_for(pair.reference).read_labels(pair.reference)
-    prediction = reader_for(pair.prediction).read_labels(pair.prediction)
+    reference, prediction = read_pair(pair)
     image: npt.NDArray[Any] = np.zeros(reference.shape, np.float32)
     if pair.image is not None:
         try:
-            volume = reader_for(pair.image).read_volume(pair.image)
+            volume = reader_for(pair.image, pair.layout).read_volume(pair.image)
             require_same_grid(reference, volume)
             image = volume.data[0]
         except MedconvError:
