@@ -48,6 +48,7 @@ def measure_case(
     convention: SurfaceConvention = _DEFAULT,
     *,
     surfaces: bool = True,
+    ignore_label: int | None = None,
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
@@ -63,6 +64,9 @@ def measure_case(
             none, and their ``nsd`` is nan).
         convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
+        ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, whatever was
+            predicted there; no surface runs through them, and the border between them and a structure is none,
+            as nobody knows whether the structure ends there.
 
     Returns:
         One row a label, in the order of the numbers.
@@ -71,8 +75,8 @@ def measure_case(
         ShapeError: The maps differ in shape or are not integer.
         GeometryError: The spacing does not fit.
         DatasetError: A map holds a label without a name.
-        ConfigError: There is no label other than background, or a tolerance is negative, not finite or of an
-            unknown label.
+        ConfigError: There is no label other than background, the ignore label is the background or has a name, or a
+            tolerance is negative, not finite or of an unknown label.
 
     Cost: one pass for the counts and one for all surfaces, whatever the number of labels.
 
@@ -85,19 +89,37 @@ def measure_case(
     """
     names = foreground_names(label_names)
     tolerance_mm = label_tolerances(tolerances_mm, names)
+    check_ignore_label(ignore_label, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
-    inside = _Inside(*along_memory(pred, ref, spacing))
+    shape = pred.shape
+    unknown, ignored = None, 0
+    if ignore_label is not None:
+        unknown = max(names) + 1
+        pred, ref, ignored = _without_ignored(case_id, pred, ref, ignore_label, names)
+    inside = _Inside(*along_memory(pred, ref, spacing), unknown if ignored else None)
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
         | _distances(_known(distances, label, table), tolerance_mm[label], convention)
-        | _image(pred.shape, spacing, convention)
+        | _image(shape, spacing, convention, ignored)
         for label in names
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
+
+
+def check_ignore_label(ignore_label: int | None, names: Mapping[int, str]) -> None:
+    """Refuse to ignore what is measured.
+
+    Raises:
+        ConfigError: The ignore label is the background or has a name.
+    """
+    if ignore_label is not None and (ignore_label <= 0 or ignore_label in names):
+        raise ConfigError(
+            f"expected an ignore label above 0 that is none of {dict(names)}, got {ignore_label}"
+        )
 
 
 def foreground_names(label_names: Mapping[int, str]) -> dict[int, str]:
@@ -136,14 +158,34 @@ def label_tolerances(
     return {label: given.get(label, nan) for label in names}
 
 
+def _without_ignored(
+    case_id: str, pred: LabelMap, ref: LabelMap, ignore_label: int, names: Mapping[int, str]
+) -> tuple[LabelMap, LabelMap, int]:
+    """Both maps with the value after the last label where the truth is not known, and how many voxels that are."""
+    unknown = max(names) + 1
+    is_known = ref != ignore_label
+    ignored = int(is_known.size - np.count_nonzero(is_known))
+    if not ignored:
+        return pred, ref, 0
+    for side, labels in (("prediction", pred), ("reference", ref)):
+        if (is_known & (labels == unknown)).any():  # it would pass for the value that means unknown
+            raise _unnamed(case_id, side, {unknown}, {0, *names})
+    maps = []
+    for labels in (pred, ref):
+        kind = np.result_type(labels.dtype, np.min_scalar_type(unknown))
+        maps.append(np.where(is_known, labels, np.array(unknown, kind)))
+    return maps[0], maps[1], ignored
+
+
 def _image(
-    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention, ignored: int
 ) -> dict[str, Any]:
     """What all structures of an image share."""
     return {
         "diagonal_mm": diagonal_mm(shape, spacing_mm),
         "spacing_mm": spacing_mm,
-        "image_voxels": prod(shape),
+        "image_voxels": prod(shape) - ignored,
+        "ignored_voxels": ignored,
         "convention": convention.short,
     }
 
@@ -199,14 +241,17 @@ def _distances(
 class _Inside:
     """Both maps of a case as they lie in memory, and the box of all foreground, which is looked for once."""
 
-    def __init__(self, pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...]) -> None:
+    def __init__(
+        self, pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], unknown: int | None
+    ) -> None:
         self._maps, self._spacing_mm, self._box = (pred, ref), spacing_mm, foreground_box(pred, ref)
+        self.unknown = unknown
 
     def runs(self) -> LabelRuns:
         return label_runs(*self._maps, self._box)
 
     def distances(self, convention: SurfaceConvention) -> dict[int, SurfaceDistances]:
-        return distances_in_box(*self._maps, self._box, self._spacing_mm, convention)
+        return distances_in_box(*self._maps, self._box, self._spacing_mm, convention, self.unknown)
 
 
 def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> CountArray:
@@ -214,9 +259,12 @@ def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> Cou
     allowed = {0, *names}
     runs = inside.runs()
     for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
-        if found := set(np.unique(labels).tolist()) - allowed:
+        if found := set(np.unique(labels).tolist()) - allowed - {inside.unknown}:
             raise _unnamed(case_id, side, found, allowed)
-    return runs.table(max(names) + 1)
+    if inside.unknown is None:
+        return runs.table(max(names) + 1)
+    # where one map is unknown both are: what is left of the table counts known voxels only
+    return runs.table(inside.unknown + 1)[:-1, :-1]
 
 
 def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:
