@@ -37,6 +37,7 @@ DOORS = {  # foreign library: where it may be imported
     "tifffile": ("io",),
     "zarr": ("io",),
     "PIL": ("io",),
+    "skimage": ("inference", "metrics"),
     "matplotlib": ("reporting",),
     "lightning": ("datamodules", "training", "cli"),
     "pytorch_lightning": (),

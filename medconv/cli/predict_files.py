@@ -76,6 +76,8 @@ def prepare_places(options: Namespace, predictor: Predictor) -> list[str]:
         require_output_folder(output.parent)
         return []
     require_output_folder(output)
+    if predictor.plan.instances is not None:
+        return []  # numbers of objects have no names
     foreign = write_label_files(output, predictor.label_names)
     return [
         f"{path} belongs to something else and stays; label names lie in the masks only" for path in foreign
@@ -155,7 +157,12 @@ class RunFiles:
         try:
             case = self._cases[result.case_id]
             structures = measure_mask(
-                case.paths, result.output, plan.label_names, plan.in_channels, case.layout
+                case.paths,
+                result.output,
+                self._predictor.label_names,
+                plan.in_channels,
+                case.layout,
+                has_objects=plan.instances is not None,
             )
         except MedconvError as error:
             return f"no row in {self._table.path.name}: {error}"

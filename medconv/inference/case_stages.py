@@ -213,9 +213,12 @@ def _blamed(way: CaseOnItsWay) -> Iterator[None]:
 
 def _structures(prediction: Prediction) -> tuple[Structure, ...]:
     volume = prediction.volume
-    labels = prediction.labels.reshape(volume.shape)
-    names, order = prediction.label_names, prediction.regions_class_order
-    return tuple(measure_structures(labels, volume, names, prediction.probabilities, order))
+    labels = prediction.class_labels.reshape(volume.shape)
+    names, order, shares = prediction.label_names, prediction.regions_class_order, prediction.probabilities
+    if prediction.has_objects:
+        # the first region is the foreground; of inside and rim no single channel says how sure it is
+        order, shares = order[:1], shares[:1] if shares is not None and order else None
+    return tuple(measure_structures(labels, volume, names, shares, order))
 
 
 def _files_of(output: Path, companions: Sequence[Companion]) -> list[Path]:

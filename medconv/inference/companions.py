@@ -73,7 +73,7 @@ class PerClass:
 
     def write(self, prediction: Prediction, mask: Path) -> None:
         """Also empty ones, so that nobody takes an absent structure for a missing file."""
-        labels = prediction.labels.reshape(prediction.volume.shape)
+        labels = prediction.class_labels.reshape(prediction.volume.shape)
         for value, path in zip(file_names(self.label_names), self.files(mask), strict=True):
             names = {0: "background", 1: self.label_names[value]}
             write_labels(path, (labels == value).view("uint8"), prediction.volume, names)

@@ -33,6 +33,8 @@ class Prediction:
         byte_plan: How it was computed, and the memory that was planned for it.
         regions_class_order: The label that each of ``probabilities`` writes, where they are of regions; none:
             they are of classes.
+        has_objects: Whether ``labels`` number single objects, 1, 2, 3 …, all of the one kind that ``label_names``
+            has.
     """
 
     labels: Labels
@@ -43,6 +45,7 @@ class Prediction:
     probabilities: npt.NDArray[np.floating] | None = None
     byte_plan: BytePlan | None = None
     regions_class_order: tuple[int, ...] = ()
+    has_objects: bool = False
 
     @property
     def geometry(self) -> Geometry:
@@ -50,10 +53,20 @@ class Prediction:
         return self.volume.geometry
 
     @property
+    def class_labels(self) -> Labels:
+        """The label of each voxel, ``(*S)``: values of ``label_names``, also where ``labels`` number objects."""
+        return (self.labels > 0).view(np.uint8) if self.has_objects else self.labels
+
+    @property
+    def num_objects(self) -> int:
+        """Objects that were found; 0 where ``labels`` are labels."""
+        return int(self.labels.max(initial=0)) if self.has_objects else 0
+
+    @property
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each foreground class in millilitres."""
-        voxel_ml = float(np.prod(self.geometry.spacing_mm)) / 1000
-        return {name: int((self.labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
+        voxel_ml, labels = float(np.prod(self.geometry.spacing_mm)) / 1000, self.class_labels
+        return {name: int((labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
 
     def without_third_axis(self) -> Prediction:
         """The same for a slice that came as an array of two axes."""
@@ -69,12 +82,17 @@ class Prediction:
             BadImageError: An ending that says no format, or one that cannot hold the labels.
             ConfigError: ``path`` is a file that the input was read from.
         """
-        write_labels(path, self._on_volume(), like=self.volume, label_names=self.label_names)
+        write_labels(path, self._on_volume(), like=self.volume, label_names=self._names)
         return Path(path)
 
     def to_nibabel(self) -> Any:
         """The labels as a nibabel image with the input's header."""
-        return labels_to_nibabel(self._on_volume(), like=self.volume, label_names=self.label_names)
+        return labels_to_nibabel(self._on_volume(), like=self.volume, label_names=self._names)
+
+    @property
+    def _names(self) -> Mapping[int, str] | None:
+        """Of the values in ``labels``; numbers of objects have none."""
+        return None if self.has_objects else self.label_names
 
     def _on_volume(self) -> Labels:
         return self.labels.reshape(self.volume.shape)

@@ -96,6 +96,8 @@ def measure_mask(
     label_names: Mapping[int, str],
     channels: int,
     layout: ImageLayout | None = None,
+    *,
+    has_objects: bool = False,
 ) -> list[Structure]:
     """As :func:`measure_structures`, of a mask that lies in a file already.
 
@@ -105,14 +107,16 @@ def measure_mask(
         label_names: Value to name.
         channels: Of the image.
         layout: What the user states about the image.
+        has_objects: Whether the mask numbers objects, all of the one kind that has a name.
 
     Raises:
         BadImageError: A file cannot be read, or the mask has other labels.
         GeometryError: The mask lies on another grid.
     """
     volume = read_image(paths, channels=channels, layout=layout)
-    labels = reader_for(mask).read_labels(mask, allowed=set(label_names), like=volume)
-    return measure_structures(labels.data[0], volume, label_names)
+    allowed = None if has_objects else set(label_names)
+    labels = reader_for(mask).read_labels(mask, allowed=allowed, like=volume).data[0]
+    return measure_structures((labels > 0).view(np.uint8) if has_objects else labels, volume, label_names)
 
 
 class _Sums:

@@ -40,7 +40,7 @@ class MeasuredTask(pl.LightningModule):
         is_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         surfaces = not is_training or self._validations % self.surface_every == 0
         self._validations += is_training
-        names, regions = self.plan.label_names, self.plan.regions
+        names, regions = self.plan.declared.names, self.plan.declared.regions
         table = SegmentationTable(names, regions=regions, only_regions=bool(regions), surfaces=surfaces)
         self.table = table.to(self.device)
         self._measuring = MeasuringQueue(self.table)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from medconv.inference import separate
 from medconv.metrics import CaseRow, SegmentationTable
 from medconv.transforms import Preprocessor
 from medconv.transforms.decide import decide
@@ -77,15 +79,30 @@ class MeasuringQueue:
             ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured.
         """
         plan = preprocessor.plan
-        prediction, reference = preprocessor.restore(logits, batch["record"]), batch["label"]
-        if plan.ignore_label is not None:
-            known = reference != plan.ignore_label
-            prediction, reference = prediction * known, reference * known
-        rows = self.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+        if plan.instances is not None:
+            rows = self._add_objects(batch, logits, preprocessor)
+        else:
+            rows = self._add_labels(batch, logits, preprocessor)
         labels = decide(logits, plan.regions_class_order).to(
             torch.uint8 if plan.num_classes <= 256 else torch.int32
         )
         return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
+
+    def _add_labels(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
+        plan = preprocessor.plan
+        prediction, reference = preprocessor.restore(logits, batch["record"]), batch["label"]
+        if plan.ignore_label is not None:
+            known = reference != plan.ignore_label
+            prediction, reference = prediction * known, reference * known
+        return self.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+
+    def _add_objects(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
+        """Of all objects together, as of one class."""
+        record = batch["record"]
+        fields = np.empty((2, *record.shape), np.float16)
+        preprocessor.restore_fields(preprocessor.rows_of(logits, record), record, fields)
+        found, drawn = separate(fields) > 0, batch["label"] > 0
+        return self.add(batch["case_id"], found.view(np.uint8), drawn.view(np.uint8), batch["spacing_mm"])
 
     def finish(self) -> None:
         """Wait for every case and hand all rows to the table.

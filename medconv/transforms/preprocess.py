@@ -187,7 +187,7 @@ class Preprocessor:
         Cost:
             Slab by slab, so the resampled scores never exist as a whole.
         """
-        return self.restore_rows(self._rows_of(logits, record), record, None, probabilities)
+        return self.restore_rows(self.rows_of(logits, record), record, None, probabilities)
 
     def restore_rows(
         self,
@@ -264,7 +264,12 @@ class Preprocessor:
             shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
             filled[:, place] = shares.cpu().numpy()
 
-    def _rows_of(self, logits: Tensor, record: Record) -> Rows:
+    def rows_of(self, logits: Tensor, record: Record) -> Rows:
+        """Rows of scores ``(K, *S')`` that exist as a whole.
+
+        Raises:
+            ShapeError: They are not on the grid of the record.
+        """
         expected = self.scores_shape(record)[: 1 + self.plan.spatial_dims]
         if tuple(logits.shape) != expected:
             raise ShapeError(f"{record.name}: expected scores (K, *S') {expected}, got {tuple(logits.shape)}")
