@@ -42,7 +42,12 @@ def add_rule_options(parser: ArgumentParser) -> None:
         default=None,
         help="instance: label maps hold one number an object, as for fit",
     )
-    add("--label-names", type=list[str] | None, default=None, help="of the labels from 1 on, or of the objects")
+    add(
+        "--label-names",
+        type=list[str] | None,
+        default=None,
+        help="of the labels from 1 on, or of the objects",
+    )
     add("--group-pattern", type=str | None, default=None, help="what cases of one group share in their paths")
 
 

@@ -44,9 +44,7 @@ def group_cases(dataset: Dataset, pattern: str | None) -> Dataset:
             "case needs a group: change the pattern"
         )
     named = {case_id: _name_of(match) for case_id, match in groups.items() if match}
-    return replace(
-        dataset, cases=tuple(replace(case, group=named[case.case_id]) for case in dataset.cases)
-    )
+    return replace(dataset, cases=tuple(replace(case, group=named[case.case_id]) for case in dataset.cases))
 
 
 def _name_of(match: re.Match[str]) -> str:

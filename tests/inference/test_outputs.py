@@ -80,7 +80,9 @@ def test_masks_are_in_a_format_that_can_be_written(tmp_path: Path) -> None:
     planned = plan_outputs(cases("in/a.nrrd", "in/series", "in/b.png", "in/c.ome.tif", "in/d.zarr"), tmp_path)
     assert [path.name for path in planned] == ["a.nii.gz", "series.nii.gz", "b.tif", "c.ome.tif", "d.zarr"]
     assert plan_outputs(cases("in/b.png"), tmp_path / "mask.png") == [tmp_path / "mask.png"]
-    with pytest.raises(ConfigError, match=r"expected -o to be a folder or to end in \.nii\.gz, .*, got \.mha"):
+    with pytest.raises(
+        ConfigError, match=r"expected -o to be a folder or to end in \.nii\.gz, .*, got \.mha"
+    ):
         plan_outputs(cases("in/a.mha"), "mask.mha")
 
 
