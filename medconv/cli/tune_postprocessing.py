@@ -67,7 +67,7 @@ def _tune_objects(predictor: Predictor, matching: Matching, output: str) -> int:
     usable = []
     for pair in matching.pairs:
         try:
-            tuner.see_reference(_read(pair.reference, None).data)
+            tuner.see_reference(_read(pair.reference, None).data[0])
             usable.append(pair)
         except MedconvError as error:
             problems[pair.case_id] = str(error)
@@ -78,12 +78,13 @@ def _tune_objects(predictor: Predictor, matching: Matching, output: str) -> int:
         except MedconvError as error:
             problems[pair.case_id] = str(error)
     progress.clear()
+    code = _tell(problems)
     tuned = tuner.result()
     Postprocessing(separation=tuned.separation).save(output)
     print(f"mean panoptic quality {tuned.before:.4f} -> {tuned.after:.4f}")
     print(", ".join(f"{name} {value:g}" for name, value in tuned.separation.to_dict().items()))
     print(f"{tuned.num_cases} case(s) decided; {output}")
-    return _tell(problems)
+    return code
 
 
 def _try_objects(tuner: SeparationTuner, predictor: Predictor, pair: Pair) -> None:
