@@ -177,7 +177,7 @@ def _next_command(options: Namespace) -> str:
 def _summary(proposal: Proposal) -> Iterator[str]:
     plan, network, training = proposal.plan, proposal.network, proposal.training
     rows = {
-        "plan.spacing_mm": _by(plan.spacing_mm) + " mm",
+        "plan.spacing_mm": f"{_by(plan.spacing_mm)} {plan.unit}",
         "plan.normalization": ", ".join(plan.normalization),
         "plan.patch_size": _by(plan.patch_size),
         "training.batch_size": str(training.batch_size),
@@ -197,7 +197,8 @@ def _remarks(proposal: Proposal) -> Iterator[str]:
     if proposal.reasons["plan.normalization"] != "given by the user":
         for reason in guessed_channels(proposal.plan.channel_names, proposal.plan.normalization):
             yield f"channel {reason}; or give --normalization"
-    for name, facts in proposal.fingerprint.get("class_volumes_ml", {}).items():
+    seen = proposal.fingerprint
+    for name, facts in (seen.get("class_volumes_ml") or seen.get("class_pixels") or {}).items():
         if not facts["cases"]:
             yield f"class {name!r} occurs in no case: nothing can be learned of it"
 

@@ -1,13 +1,15 @@
 """Data on its way to training: splits, samplers, prepared cases, and the modules that Lightning asks.
 
-``NiftiDataModule`` serves folders of volumes, ``MicroscopyDataModule`` of images, ``DemoDataModule`` makes its own. Every training sample is a
-function of the seed and its number in the run.
+``NiftiDataModule`` serves folders of volumes, ``MicroscopyDataModule`` of images; ``DemoDataModule`` makes its own.
+Every training sample is a function of the seed and its number in the run.
 """
 
 from medconv.datamodules.base import SegmentationDataModule
 from medconv.datamodules.cache import CaseCache, PreparedCase
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
-from medconv.datamodules.demo import DemoDataModule, generate_demo
+from medconv.datamodules.demo import DemoDataModule
+from medconv.datamodules.demo_cells import DemoImage, draw_cells
+from medconv.datamodules.demo_folder import generate_demo
 from medconv.datamodules.demo_volumes import DemoVolume, draw_volume
 from medconv.datamodules.files import FileDataModule
 from medconv.datamodules.microscopy import MicroscopyDataModule
@@ -19,6 +21,7 @@ __all__ = [
     "CaseCache",
     "CaseDataset",
     "DemoDataModule",
+    "DemoImage",
     "DemoVolume",
     "EvaluationSampler",
     "FileDataModule",
@@ -30,6 +33,7 @@ __all__ = [
     "SegmentationDataModule",
     "Split",
     "TrainingSampler",
+    "draw_cells",
     "draw_volume",
     "generate_demo",
     "split_folds",

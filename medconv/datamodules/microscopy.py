@@ -132,7 +132,7 @@ class MicroscopyDataModule(FileDataModule):
         if not dataset.is_microscopy:
             name = dataset.cases[0].images[0].name
             raise DatasetError(
-                f"{root}: expected microscopy images (TIFF, OME-Zarr, PNG, JPEG, BMP), got {name}; NiftiDataModule takes "
-                "volumes"
+                f"{root}: expected microscopy images (TIFF, OME-Zarr, PNG, JPEG, BMP), got {name}; NiftiDataModule "
+                "takes volumes"
             )
         return dataset

@@ -1,4 +1,4 @@
-"""Two folders, ``images`` and ``labels``, with files of the same names: how microscopes and drawing programs leave them."""
+"""Two folders, ``images`` and ``labels``, with files of the same names: how microscopes and drawing tools leave it."""
 
 from __future__ import annotations
 

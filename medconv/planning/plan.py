@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -30,13 +30,15 @@ from medconv.planning.bounds import (
 )
 from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
+from medconv.types import LengthUnit
 
 NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
 """How a channel's intensities are scaled; see ``medconv.transforms.normalize``."""
 
 
 _LISTS = ("channel_names", "spacing_mm", "patch_size", "normalization", "intensity", "regions_class_order")
-_OPTIONAL = ("regions", "regions_class_order", "ignore_label", "instances")
+_OPTIONAL = ("regions", "regions_class_order", "ignore_label", "instances", "unit")
+_UNUSED: tuple[Any, ...] = ((), {}, None, "mm")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Plan:
         regions: See ``medconv.io.DeclaredLabels``: the network has one output a region, if there are any.
         regions_class_order: See ``medconv.io.DeclaredLabels``.
         ignore_label: See ``medconv.io.DeclaredLabels``; in prepared label maps it is ``unknown_label``.
+        unit: What ``spacing_mm`` is in: ``"px"`` where nobody says how large the pixels of the images are.
         instances: How the objects that the files number become the labels above; ``None``: the files hold labels.
 
     Raises:
@@ -80,6 +83,7 @@ class Plan:
     regions_class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
     instances: InstanceTarget | None = None
+    unit: LengthUnit = "mm"
 
     def __post_init__(self) -> None:
         check_spatial_dims(check_integer("spatial_dims", self.spatial_dims, 2, 3))
@@ -135,7 +139,7 @@ class Plan:
         values["instances"] = None if self.instances is None else self.instances.to_dict()
         # what a plan does not use it does not mention: older ones read on, and prepared cases stay valid
         for name in _OPTIONAL:
-            if values[name] in ((), {}, None):
+            if values[name] in _UNUSED:
                 del values[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -231,6 +235,8 @@ class Plan:
 
     def _check_grid(self) -> None:
         dims = self.spatial_dims
+        if self.unit not in get_args(LengthUnit):
+            raise ConfigError(f"unit: expected {' or '.join(get_args(LengthUnit))}, got {self.unit!r}")
         check_count("spacing_mm", self.spacing_mm, dims, dims)
         check_count("patch_size", self.patch_size, dims, dims)
         spacing = [check_number("spacing_mm", mm, MIN_SPACING_MM, MAX_SPACING_MM) for mm in self.spacing_mm]

@@ -96,6 +96,7 @@ def propose(
         **{"label_names": dict(dataset.label_names), **rules},
         normalization=normalization,
         orientation=grid.axes,
+        unit=grid.unit,
         intensity=tuple(entry if i in absolute else None for i, entry in enumerate(intensities)),
     )
     chosen = _choose(grid, wishes, draft, operator_cost)
@@ -232,6 +233,8 @@ def _explain(
     }
     taught = why.why_instances(rules["instances"]) if "instances" in rules else declared
     reasons |= {f"plan.{name}": taught for name, value in rules.items() if value}
+    if grid.unit == "px":
+        reasons["plan.unit"] = why.why_unit()
     given = {
         "plan.spacing_mm": wishes.spacing_mm,
         "plan.patch_size": wishes.patch_size,

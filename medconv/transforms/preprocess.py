@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medconv.errors import BadImageError, GeometryError, ShapeError
+from medconv.errors import BadImageError, ShapeError
 from medconv.io.geometry import (
     reorient,
     reorient_geometry,
@@ -29,12 +28,10 @@ from medconv.transforms.normalize import normalize
 from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
 from medconv.transforms.record import Record
 from medconv.transforms.resample import Rows, resample, resample_labels, resample_nearest, resample_rows
+from medconv.transforms.work_shape import shape_at_work
 from medconv.types import Geometry
 
 Stored = npt.NDArray[np.floating] | None
-
-_SAME_SPACING = 1e-3
-_MAX_VOXELS = 2**31
 
 
 class Preprocessor:
@@ -94,7 +91,7 @@ class Preprocessor:
             )
         turned_shape = reorient_shape(shape, geometry, plan.orientation)
         turned = reorient_geometry(geometry, shape, plan.orientation)
-        work_shape = self._work_shape(turned_shape, turned, name)
+        work_shape = shape_at_work(plan, turned_shape, turned, name)
         return Record(name, shape, geometry, work_shape, resize_geometry(turned, turned_shape, work_shape))
 
     def apply(self, volume: Volume, device: torch.device | None = None) -> tuple[Tensor, Record]:
@@ -279,22 +276,5 @@ class Preprocessor:
     def _slabs(self, rows: Rows, record: Record, slab_elements: int | None) -> Iterator[tuple[slice, Tensor]]:
         return resample_rows(rows, self.scores_shape(record), self.turned_shape(record), slab_elements)
 
-    def _work_shape(self, shape: tuple[int, ...], turned: Geometry, name: str) -> tuple[int, ...]:
-        target = (*self.plan.spacing_mm, turned.spacing_mm[2])[:3]
-        work = tuple(
-            size if abs(mm / wanted - 1) <= _SAME_SPACING else max(1, round(size * mm / wanted))
-            for size, mm, wanted in zip(shape, turned.spacing_mm, target, strict=True)
-        )
-        if math.prod(work) * self.plan.in_channels > _MAX_VOXELS:
-            raise GeometryError(
-                f"{name}: {shape} voxels of {_mm(turned.spacing_mm)} would become {work} at the plan's "
-                f"{_mm(target)}, too many; check the spacing in the header, or crop the volume"
-            )
-        return work
-
     def _drop_slice_axis(self, x: Tensor) -> Tensor:
         return x.squeeze(-1) if self.plan.spatial_dims == 2 else x
-
-
-def _mm(spacing: tuple[float, ...]) -> str:
-    return " × ".join(f"{mm:.4g}" for mm in spacing) + " mm"
