@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import ImageLayout, discover, is_volume, stem_of, supported_suffixes
+from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.layout import AS_STORED
 
 _FIRST_CHANNEL = re.compile(r"(?P<case>.+)_0000")
@@ -42,14 +43,19 @@ class Matching:
         without_prediction: Cases that have a reference only.
         without_reference: Predictions that have no reference.
         problems: Cases that cannot be paired, and why, by name.
-        label_names: Names that the dataset of the references declares; empty where it declares none.
+        declared: What the dataset of the references declares about its labels; nothing where there is none.
     """
 
     pairs: tuple[Pair, ...]
     without_prediction: tuple[str, ...]
     without_reference: tuple[str, ...]
     problems: Mapping[str, str]
-    label_names: Mapping[int, str]
+    declared: DeclaredLabels
+
+    @property
+    def label_names(self) -> Mapping[int, str]:
+        """Names that the dataset declares; empty where it declares none."""
+        return self.declared.names
 
 
 def match_cases(
@@ -85,11 +91,11 @@ def match_cases(
         (['a'], ('c',), ('b',))
     """
     pred_path, ref_path = Path(predictions), Path(references)
-    names: Mapping[int, str] = {}
+    declared = DeclaredLabels()
     truth_images: dict[str, Path] = {}
     problems: dict[str, str] = {}
     if _is_dataset(ref_path):
-        truth, truth_images, names = _dataset_labels(ref_path)
+        truth, truth_images, declared = _dataset_labels(ref_path)
     else:
         truth = _by_name(ref_path, "reference", problems)
     masks = _by_name(pred_path, "prediction", problems)
@@ -109,7 +115,7 @@ def match_cases(
         without_prediction=tuple(sorted(truth.keys() - masks.keys() - problems.keys())),
         without_reference=tuple(sorted(masks.keys() - truth.keys() - problems.keys())),
         problems=problems,
-        label_names=names,
+        declared=declared,
     )
 
 
@@ -117,7 +123,7 @@ def _is_dataset(path: Path) -> bool:
     return path.suffix.lower() == ".csv" or path.name == "dataset.json" or (path / "dataset.json").is_file()
 
 
-def _dataset_labels(path: Path) -> tuple[dict[str, Path], dict[str, Path], Mapping[int, str]]:
+def _dataset_labels(path: Path) -> tuple[dict[str, Path], dict[str, Path], DeclaredLabels]:
     folder = path if path.is_dir() else path.parent
     if _volumes(folder):
         # a folder of masks that carries the description with it, as nnU-Net leaves one beside predictions
@@ -129,7 +135,7 @@ def _dataset_labels(path: Path) -> tuple[dict[str, Path], dict[str, Path], Mappi
     if not labelled:
         raise DatasetError(f"{path}: expected cases with labels, got none")
     truth = {case.case_id: case.label for case in labelled if case.label is not None}
-    return truth, {case.case_id: case.images[0] for case in labelled}, dataset.label_names
+    return truth, {case.case_id: case.images[0] for case in labelled}, dataset.labels
 
 
 def _by_name(path: Path, role: str, problems: dict[str, str]) -> dict[str, Path]:

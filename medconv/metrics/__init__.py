@@ -41,6 +41,7 @@ from medconv.metrics.paired import (
     sign_flip_p,
     signed_rank_p,
 )
+from medconv.metrics.read_table import read_table
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.scores import (
     INSTANCE_SCORES,
@@ -130,6 +131,7 @@ __all__ = [
     "panoptic_quality",
     "pool_scores",
     "precision_from",
+    "read_table",
     "reliability_curve",
     "score_of",
     "segments_of",

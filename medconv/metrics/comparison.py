@@ -165,7 +165,8 @@ def _columns(
     """For the mean over structures (0) and each structure: both columns, case by case."""
     after = other.columns(score, empties)
     for label, own in base.columns(score, empties).items():
-        yield label, *([side.get(c, nan) for c in base.case_ids] for side in (own, after[label]))
+        before, later = ([side.get(c, nan) for c in base.case_ids] for side in (own, after[label]))
+        yield label, before, later
 
 
 def _adjusted(

@@ -17,8 +17,8 @@ from medconv.metrics.scores import MEMBRANE_SCORES, Empties, Score
 from medconv.metrics.summary import mean
 
 MEMBRANE_CONVENTION = (
-    "ISBI 2012: segments between membranes (4-connected), of the prediction after thinning borders to a line by a "
-    "watershed, where the reference has segments; slice by slice, mean over images, at the threshold with the best mean"
+    "ISBI 2012, segments between membranes (4-connected), of the prediction after thinning borders to a line, where "
+    "the reference has segments; slice by slice, mean over images, at the threshold with the best mean"
 )
 """How segments are compared; printed with every table."""
 
