@@ -33,6 +33,7 @@ DOORS = {  # foreign library: where it may be imported
     "nibabel": ("io",),
     "pydicom": ("io",),
     "highdicom": ("io",),
+    "roifile": ("io",),
     "SimpleITK": ("io",),
     "tifffile": ("io",),
     "zarr": ("io",),

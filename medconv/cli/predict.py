@@ -84,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
     companions = companions_of(options, cases, predictor)
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
+    companions += files.companions
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
     keeps = any(companion.needs_probabilities for companion in companions)
     announcement, has_room = announce_memory(predictor, cases, probabilities=keeps)

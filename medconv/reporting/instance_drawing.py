@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import cache
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from medconv.metrics import instance_overlap
 from medconv.metrics.grid import as_label_maps
 from medconv.metrics.objects import number_objects
 from medconv.reporting.panel import grey_window
+from medconv.reporting.png import indexed_png
 
 Array = npt.NDArray[Any]
 Picture8 = npt.NDArray[np.uint8]
@@ -44,6 +47,10 @@ ERROR_COLOURS: Mapping[str, str] = {
 
 _NEAR_PX = 3
 _FILL = 0.3
+_GREYS, _FAINT = 64, 22
+"""Shades of the background and of each colour: with the outlines 248 colours, which a palette holds."""
+
+_WINDOW_PIXELS = 1 << 15
 _MAX_SIDE_PX = 2048
 _MIN_SIDE_PX = 700
 _DASH_PX = 6
@@ -77,19 +84,36 @@ def draw_instances(image: Any, labels: Any, path: str | Path | None = None) -> P
     """
     image, labels = _on_one_grid(image, labels)
     step = -(-max(labels.shape) // _MAX_SIDE_PX)
-    image, labels = image[::step, ::step], labels[::step, ::step]
-    numbers, places = number_objects(labels)
-    colours = np.concatenate([np.zeros((1, 3), np.float32), _rgb(OBJECT_COLOURS)])
-    chosen = colours[neighbour_colours(places, len(numbers))]
-    canvas = _grey(image)
-    inside = places > 0
-    strength = np.where(_outline(places), np.float32(1), np.float32(_FILL))[inside][:, None]
-    canvas[inside] += strength * (255 * chosen[places[inside]] - canvas[inside])
-    picture = canvas.astype(np.uint8)
+    indices = _coloured(image[::step, ::step], labels[::step, ::step])
+    palette = _palette()
     if path is not None:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(png_bytes(picture))
+            temporary.write_bytes(indexed_png(indices, palette))
+    picture: Picture8 = palette[indices]
     return picture
+
+
+def _coloured(image: Array, labels: Array) -> Picture8:
+    """Which colour of the palette each pixel has."""
+    numbers, places = number_objects(labels)
+    colour = neighbour_colours(places, len(numbers)).astype(np.uint8)[places]
+    shade = _shade(image)
+    faint = _GREYS + _FAINT * (colour.astype(np.int16) - 1) + (shade * (_FAINT - 0.5)).astype(np.int16)
+    indices = np.where(colour > 0, faint, (shade * (_GREYS - 0.5)).astype(np.int16)).astype(np.uint8)
+    line = _outline(places) & (colour > 0)
+    indices[line] = _GREYS + _FAINT * len(OBJECT_COLOURS) - 1 + colour[line]
+    return indices
+
+
+@cache
+def _palette() -> Picture8:
+    """Greys, then each colour over greys, then each colour alone."""
+    colours = 255 * _rgb(OBJECT_COLOURS)
+    greys, under = (np.linspace(0, 255, n)[:, None].repeat(3, 1) for n in (_GREYS, _FAINT))
+    over = [under + _FILL * (colour - under) for colour in colours]
+    palette: Picture8 = np.concatenate([greys, *over, colours]).round().astype(np.uint8)
+    palette.setflags(write=False)  # all pictures share it
+    return palette
 
 
 def draw_instance_errors(image: Any, pred: Any, ref: Any) -> Picture8:
@@ -141,7 +165,7 @@ def neighbour_colours(places: Array, count: int) -> npt.NDArray[np.intp]:
 
     Example:
         >>> neighbour_colours(np.array([[1, 1, 2, 2, 0, 3], [0, 0, 0, 0, 0, 3]]), 3).tolist()
-        [0, 1, 2, 1]
+        [0, 1, 2, 3]
     """
     beside: list[set[int]] = [set() for _ in range(count + 1)]
     for first, second in _pairs_near(places, count):
@@ -151,9 +175,9 @@ def neighbour_colours(places: Array, count: int) -> npt.NDArray[np.intp]:
     palette = len(OBJECT_COLOURS)
     for place in range(1, count + 1):
         taken = {int(colours[other]) for other in beside[place]}
-        free = (c for c in range(1, palette + 1) if c not in taken)
-        # where all are taken, as round a large object with many small ones, the next in turn
-        colours[place] = next(free, 1 + place % palette)
+        # in turn, so that all are used; where every one is taken, as round a large object with many small ones, the first
+        wanted = [1 + (place - 1 + turn) % palette for turn in range(palette)]
+        colours[place] = next((c for c in wanted if c not in taken), wanted[0])
     return colours
 
 
@@ -223,10 +247,16 @@ def _on_one_grid(image: Any, labels: Any) -> tuple[Array, Array]:
     return image, labels
 
 
+def _shade(image: Array) -> npt.NDArray[np.float32]:
+    """From 0, black, to 1; the window is that of some ten thousand pixels, which all of them would hardly move."""
+    step = max(1, isqrt(image.size // _WINDOW_PIXELS))
+    low, high = grey_window(image[::step, ::step])
+    shade = (image.astype(np.float32) - np.float32(low)) * np.float32(1 / (high - low if high > low else 1))
+    return np.clip(np.nan_to_num(shade), 0, 1)
+
+
 def _grey(image: Array) -> npt.NDArray[np.float32]:
-    low, high = grey_window(image)
-    shade = np.nan_to_num((image.astype(np.float32) - low) * (255 / (high - low if high > low else 1)))
-    return np.repeat(np.clip(shade, 0, 255)[..., None], 3, axis=2)
+    return np.repeat(255 * _shade(image)[..., None], 3, axis=2)
 
 
 def _enlarge(layer: Array, scale: int) -> Array:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy.typing as npt
 
 from medconv.inference.companions import Place
 from medconv.inference.prediction import Prediction
 from medconv.io import reorient, stem_of
 from medconv.reporting.figure import Picture
+from medconv.reporting.instance_drawing import draw_instances
 from medconv.reporting.overlays import draw_overlay
 
 _UPRIGHT = "RAS"
@@ -28,8 +31,12 @@ class Preview:
         return (self.place.of(mask, "preview", ".png"),)
 
     def write(self, prediction: Prediction, mask: Path) -> None:
-        """A single slice is drawn as the picture it is."""
-        draw_prediction(prediction, self.files(mask)[0], stem_of(mask))
+        """A single slice is drawn as the picture it is; single objects in colours, pixel by pixel."""
+        path = self.files(mask)[0]
+        if prediction.has_objects:
+            draw_instances(*_richest_slice(prediction), path)
+        else:
+            draw_prediction(prediction, path, stem_of(mask))
 
 
 def draw_prediction(prediction: Prediction, path: Path | None = None, title: str = "") -> Picture:
@@ -43,6 +50,8 @@ def draw_prediction(prediction: Prediction, path: Path | None = None, title: str
     Returns:
         The picture, which a notebook shows.
     """
+    if prediction.has_objects:
+        return _draw_objects(prediction, path, title)
     volume = prediction.volume
     labels = prediction.labels.reshape(1, *volume.shape)
     note = _volumes(prediction)
@@ -57,6 +66,28 @@ def draw_prediction(prediction: Prediction, path: Path | None = None, title: str
     return draw_overlay(
         upright[0], None, turned[0], geometry.spacing_mm, path, names, title, _UPRIGHT, note=note
     )
+
+
+def _draw_objects(prediction: Prediction, path: Path | None, title: str) -> Picture:
+    """Every object in a colour that its neighbours have not, with the number of objects in the heading."""
+    pixels = draw_instances(*_richest_slice(prediction))
+    rows, columns = pixels.shape[:2]
+    picture = Picture(figsize=(6.0, 6.0 * rows / columns + 0.5), facecolor="white")
+    axes = picture.add_axes((0.02, 0.02, 0.96, 0.96 - 0.5 / picture.get_figheight()))
+    axes.imshow(pixels, interpolation="nearest")
+    axes.set_axis_off()
+    heading = f"{title}   " if title else ""
+    axes.set_title(f"{heading}{prediction.num_objects} objects", fontsize=11, parse_math=False)
+    if path is not None:
+        picture.write(path)
+    return picture
+
+
+def _richest_slice(prediction: Prediction) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The first channel and the objects of the slice in which most is covered by objects; images have one slice."""
+    labels = prediction.labels.reshape(prediction.volume.shape)
+    z = int((labels > 0).sum(axis=(0, 1)).argmax()) if labels.shape[2] > 1 else 0
+    return prediction.volume.data[0, ..., z], labels[..., z]
 
 
 def _volumes(prediction: Prediction) -> str:
