@@ -29,15 +29,19 @@ def add_layout_options(parser: ArgumentParser, *, has_channel: bool = True) -> N
         add("--channel", type=int, nargs="+", default=[], help="of microscopy images, from 0; default: all")
 
 
-def layout_of(options: Namespace) -> ImageLayout:
+def layout_of(options: Namespace, *, has_channel: bool = True) -> ImageLayout:
     """What the options state.
+
+    Args:
+        options: Of the command.
+        has_channel: Whether its ``--channel`` is the one of these options.
 
     Raises:
         ConfigError: Something that no image can have.
     """
     from medconv.io import ImageLayout
 
-    channels = tuple(getattr(options, "channel", ()))
+    channels = tuple(getattr(options, "channel", ())) if has_channel else ()
     return ImageLayout(options.axes, channels, tuple(options.pixel_size_um))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from medconv.io import read_header
 from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.description import declared_labels_in, read_description
-from medconv.io.nifti import label_names_in_header
+from medconv.io.readers import read_label_names
 
 
 def declared_labels(reference: Path, dataset: DeclaredLabels | None = None) -> DeclaredLabels:
@@ -33,7 +32,7 @@ def declared_labels(reference: Path, dataset: DeclaredLabels | None = None) -> D
             declared = declared_labels_in(read_description(description), [])
             if declared.names:
                 return declared
-    return DeclaredLabels(label_names_in_header(read_header(reference).raw))
+    return DeclaredLabels(read_label_names(reference))
 
 
 def declared_label_names(reference: Path, dataset_names: Mapping[int, str]) -> dict[int, str]:

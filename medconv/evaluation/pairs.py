@@ -11,6 +11,7 @@ from medconv.errors import ConfigError, DatasetError
 from medconv.io import ImageLayout, discover, is_volume, stem_of, supported_suffixes
 from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.layout import AS_STORED
+from medconv.io.readers import without_pictures
 
 _FIRST_CHANNEL = re.compile(r"(?P<case>.+)_0000")
 
@@ -164,7 +165,7 @@ def _case_of(path: Path) -> str:
 
 def _volumes(folder: Path) -> list[Path]:
     files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    return sorted(f for f in files if is_volume(f) and not f.name.startswith("."))
+    return without_pictures(sorted(f for f in files if is_volume(f) and not f.name.startswith(".")))
 
 
 def _beside(references: Path) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from medconv.io import ImageLayout, discover, mask_suffix_for, stem_of, suffix_o
 from medconv.io.dicom import is_dicom_file, is_series_folder
 from medconv.io.layout import AS_STORED
 from medconv.io.microscopy.formats import in_zarr
+from medconv.io.readers import without_pictures
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
@@ -120,7 +121,7 @@ def _files(item: str | Path) -> Iterator[Path]:
 
 def _in_folder(folder: Path) -> Iterator[Path]:
     children = sorted(folder.iterdir())
-    volumes = [child for child in children if _is_volume(child)]
+    volumes = without_pictures(child for child in children if _is_volume(child))
     if not is_series_folder(folder):
         yield from volumes or (child for child in children if is_series_folder(child))
     elif volumes:

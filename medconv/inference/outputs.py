@@ -7,8 +7,8 @@ from pathlib import Path
 
 from medconv.errors import ConfigError
 from medconv.inference.inputs import InputCase
-from medconv.io import suffix_of
-from medconv.io.microscopy.formats import in_zarr
+from medconv.io import stem_of, suffix_of
+from medconv.io.microscopy.formats import in_zarr, is_microscopy
 from medconv.io.writers import MASK_SUFFIXES
 
 
@@ -72,9 +72,15 @@ def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> No
 
 def _refuse_inputs(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
     inputs = {path.resolve() for case in cases for path in case.paths}
+    named = {(path.parent, stem_of(path).casefold()) for path in inputs if is_microscopy(path)}
     for target in targets:
         if target.resolve() in inputs:
             raise ConfigError(f"the mask {target} would replace an input; choose another --output")
+        if (target.resolve().parent, stem_of(target).casefold()) in named:
+            raise ConfigError(
+                f"the mask {target} would lie beside the image that it is called like, and be taken for one; choose "
+                f"another --output"
+            )
         if target.resolve().parent in inputs:
             raise ConfigError(
                 f"the mask {target} would lie among the slices of an input; choose another --output"

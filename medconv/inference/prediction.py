@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,9 @@ class Prediction:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each foreground class in millilitres."""
-        voxel_ml, labels = float(np.prod(self.geometry.spacing_mm)) / 1000, self.class_labels
+        """Volume of each foreground class in millilitres; NaN where nobody knows how large or thick a pixel is."""
+        voxel_ml = nan if self.geometry.voxel_ml is None else self.geometry.voxel_ml
+        labels = self.class_labels
         return {name: int((labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
 
     def without_third_axis(self) -> Prediction:

@@ -56,14 +56,21 @@ def to_volume(
 
 
 def spacing_note(volume: Volume, plan: Plan) -> list[str]:
-    """One sentence if the volume's spacing is far from the one the network works at, else nothing."""
+    """One sentence if the volume's spacing is far from the one the network works at, else nothing.
+
+    Where one of them counts pixels, there is nothing to compare.
+    """
+    if volume.geometry.unit != plan.unit:
+        return []
     geometry = reorient_geometry(volume.geometry, volume.shape, plan.orientation)
     pairs = list(zip(geometry.spacing_mm, plan.spacing_mm, strict=False))
     factor = max(max(given / trained, trained / given) for given, trained in pairs)
     if factor <= FAR_SPACING:
         return []
-    given, trained = (" x ".join(f"{mm:.3g}" for mm in side) for side in zip(*pairs, strict=True))
+    given, trained = (
+        " x ".join(f"{mm:.3g}" for mm in side) + f" {plan.unit}" for side in zip(*pairs, strict=True)
+    )
     return [
-        f"{volume.name}: voxels of {given} mm are up to {factor:.1f} times off the {trained} mm that the "
+        f"{volume.name}: voxels of {given} are up to {factor:.1f} times off the {trained} that the "
         "network was trained at; look at the result before you use it"
     ]

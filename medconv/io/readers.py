@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -59,6 +59,7 @@ class Reader:
 
 
 _MICROSCOPY = "medconv.io.microscopy"
+RASTER = Reader("PNG, JPEG and BMP", RASTER_SUFFIXES, _MICROSCOPY, AS_STORED)
 OME_ZARR = Reader("OME-Zarr", ZARR_SUFFIXES, _MICROSCOPY, AS_STORED)
 DICOM = Reader("DICOM series", (), "medconv.io.dicom.read")
 READERS = (
@@ -67,7 +68,7 @@ READERS = (
     Reader("MetaImage", (".mha", ".mhd"), "medconv.io.itk"),
     Reader("TIFF", TIFF_SUFFIXES, _MICROSCOPY, AS_STORED),
     OME_ZARR,
-    Reader("PNG, JPEG and BMP", RASTER_SUFFIXES, _MICROSCOPY, AS_STORED),
+    RASTER,
 )
 
 
@@ -120,6 +121,22 @@ def is_volume(path: str | Path) -> bool:
     return is_named_volume(path) and (path.is_dir() if is_folder else path.is_file())
 
 
+def without_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Volumes of a folder without the pictures (PNG, JPEG, BMP) that somebody made of them.
+
+    Where no file is a volume of a patient, pictures are what the folder is about.
+
+    Example:
+        >>> [path.name for path in without_pictures([Path("a.nii.gz"), Path("a.png")])]
+        ['a.nii.gz']
+        >>> [path.name for path in without_pictures([Path("a.tif"), Path("b.png")])]
+        ['a.tif', 'b.png']
+    """
+    readers = {path: reader_for(path) for path in paths}
+    has_patients = any(reader.layout is None for reader in readers.values())
+    return [path for path, reader in readers.items() if not (has_patients and reader is RASTER)]
+
+
 def reader_for(path: str | Path, layout: ImageLayout | None = None) -> Reader:
     """The reader of a file, chosen by its name, or of the DICOM series in a folder.
 
@@ -155,6 +172,17 @@ def _by_name(path: Path) -> Reader:
         f"{path}: expected a file ending in {', '.join(supported_suffixes())}, or a folder with a DICOM series; "
         f"convert it to one of these first"
     )
+
+
+def read_label_names(path: str | Path) -> dict[int, str]:
+    """The names that a label file gives its labels; empty where it gives none, or its format has no place for them.
+
+    Raises:
+        BadImageError: The file cannot be read.
+    """
+    path = Path(path)
+    read = getattr(import_module(reader_for(path).module), "read_label_names", None)
+    return {} if read is None else cast("dict[int, str]", read(path))
 
 
 def read_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,9 @@ def read_for_picture(pair: Pair) -> tuple[Array, Array, Array, Geometry]:
     Without an image, or with one that cannot be read or lies on another grid, it is black: the masks are what is
     shown, and what is wrong with the image is no matter of the table.
     """
-    reference, prediction = read_pair(pair)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told where the maps were measured
+        reference, prediction = read_pair(pair)
     image: Array = np.zeros(reference.shape, np.float32)
     if pair.image is not None:
         try:
@@ -63,6 +66,7 @@ def _draw(pair: Pair, label_names: Mapping[int, str]) -> bytes:
         found,
         geometry.spacing_mm[: image.ndim],
         label_names=label_names,
+        unit=geometry.unit,
         title=pair.case_id,
         orientation=None if is_flat else geometry.orientation,
         at_disagreement=True,

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from medconv.inference.companions import Place
 from medconv.inference.prediction import Prediction
 from medconv.io import reorient, stem_of
+from medconv.io.microscopy.formats import is_microscopy
 from medconv.reporting.figure import Picture
 from medconv.reporting.instance_drawing import draw_instances
 from medconv.reporting.overlays import draw_overlay
+from medconv.reporting.size_text import size_text
 
 _UPRIGHT = "RAS"
 _NAMES_IN_HEADING = 6
@@ -54,17 +56,27 @@ def draw_prediction(prediction: Prediction, path: Path | None = None, title: str
         return _draw_objects(prediction, path, title)
     volume = prediction.volume
     labels = prediction.labels.reshape(1, *volume.shape)
-    note = _volumes(prediction)
+    note, unit = _sizes(prediction), volume.geometry.unit
     if volume.shape[2] == 1:
         image, spacing_mm = volume.data[0, ..., 0], volume.geometry.spacing_mm[:2]
         return draw_overlay(
-            image, None, labels[0, ..., 0], spacing_mm, path, prediction.label_names, title, note=note
+            image,
+            None,
+            labels[0, ..., 0],
+            spacing_mm,
+            path,
+            prediction.label_names,
+            title,
+            note=note,
+            unit=unit,
         )
     upright, geometry = reorient(volume.data[:1], volume.geometry, _UPRIGHT)
     turned, _ = reorient(labels, volume.geometry, _UPRIGHT)
     names = prediction.label_names
+    # a specimen under a microscope has no left and right
+    shown = None if volume.path is not None and is_microscopy(volume.path) else _UPRIGHT
     return draw_overlay(
-        upright[0], None, turned[0], geometry.spacing_mm, path, names, title, _UPRIGHT, note=note
+        upright[0], None, turned[0], geometry.spacing_mm, path, names, title, shown, note=note, unit=unit
     )
 
 
@@ -90,10 +102,11 @@ def _richest_slice(prediction: Prediction) -> tuple[npt.NDArray[Any], npt.NDArra
     return prediction.volume.data[0, ..., z], labels[..., z]
 
 
-def _volumes(prediction: Prediction) -> str:
-    found = {name: ml for name, ml in prediction.volumes_ml.items() if ml}
+def _sizes(prediction: Prediction) -> str:
+    counts = {name: int((prediction.labels == n).sum()) for n, name in prediction.label_names.items() if n}
+    found = {name: voxels for name, voxels in counts.items() if voxels}
     if not found:
         return "no structure found"
     if len(found) > _NAMES_IN_HEADING:
         return f"{len(found)} structures"
-    return "   ".join(f"{name} {ml:.3g} ml" for name, ml in found.items())
+    return "   ".join(f"{name} {size_text(voxels, prediction.geometry)}" for name, voxels in found.items())

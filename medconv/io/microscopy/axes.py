@@ -86,10 +86,8 @@ def _stated(picture: Picture, stated: str, kept: list[int]) -> str:
             f"{picture.name}: expected one letter an axis, got axes {stated!r} for the shape "
             f"{tuple(shape[n] for n in places)}{said}; state other axes"
         )
-    letters = [UNKNOWN] * len(shape)
-    for place, letter in zip(places, stated, strict=True):
-        letters[place] = letter
-    return _without_times(picture, "".join(letters))
+    known = dict(zip(places, stated, strict=True))
+    return _without_times(picture, "".join(known.get(place, UNKNOWN) for place in range(len(shape))))
 
 
 def _own(picture: Picture) -> str:

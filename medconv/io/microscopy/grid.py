@@ -35,9 +35,10 @@ def header_of_picture(
     """
     spacing, unit = pixel_spacing(picture, spatial[2], layout, tell=tell)
     header = header_on_grid(upright_affine(spacing), spatial, picture.name, channels)
+    geometry = replace(header.geometry, spacing_mm=spacing, unit=unit, has_thickness=spatial[2] > 1)
     if unit == "px":
         header.raw.set_xyzt_units(0)
-    return replace(header, geometry=replace(header.geometry, spacing_mm=spacing, unit=unit))
+    return replace(header, geometry=geometry)
 
 
 def pixel_spacing(

@@ -18,7 +18,7 @@ from medconv.io.microscopy.units import um_per
 try:
     import zarr
 except ImportError:
-    zarr = None
+    zarr = None  # type: ignore[assignment]
 
 FIXED_AXES = "TCZYX"
 """Before version 0.3 axes were not named, and always these."""
@@ -46,7 +46,13 @@ def open_picture(path: Path) -> Picture:
             )
         sizes = _sizes_um(axes, units, [datasets[0], multiscale], array.ndim)
         return Picture(
-            path, tuple(array.shape), axes, array.dtype, lambda: _Chunks(array, path), size_um=sizes
+            path,
+            tuple(array.shape),
+            axes,
+            array.dtype,
+            lambda: _Chunks(array, path),
+            size_um=sizes,
+            label_names=_names(group),
         )
 
 
@@ -146,6 +152,12 @@ def _multiscale(group: Any, path: Path) -> Mapping[str, Any]:
         f"{path}: expected an OME-Zarr image (multiscales in its attributes), got a group with {inside}; name the "
         f"folder of the image"
     )
+
+
+def _names(group: Any) -> dict[int, str]:
+    described = ome_attributes(group).get("image-label") or {}
+    properties = described.get("properties") or ()
+    return {int(one["label-value"]): str(one["name"]) for one in properties if "name" in one}
 
 
 def _inner_path(named: Any, path: Path) -> str:

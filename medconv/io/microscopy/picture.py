@@ -28,6 +28,7 @@ class Picture:
         palette: ``(N, 3)`` red, green and blue, 0 to 255, of each value; ``None``: values are intensities.
         has_alpha: Whether the last channel says how opaque each pixel is.
         remarks: What the user should know.
+        label_names: Of the labels, where it is a label map that says them.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Picture:
     palette: npt.NDArray[np.uint8] | None = None
     has_alpha: bool = False
     remarks: tuple[str, ...] = ()
+    label_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

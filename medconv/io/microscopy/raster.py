@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ _DEFLATE_LIMIT = 1032
 _VALUES = 256
 """Of eight bits a pixel."""
 # the classes themselves: Image.open would also try formats that the name does not say, and refuse large images
-_CLASSES = {".png": PngImageFile, ".jpg": JpegImageFile, ".jpeg": JpegImageFile, ".bmp": BmpImageFile}
+_CLASSES: dict[str, Callable[[Path], ImageFile]] = {
+    ".png": PngImageFile,
+    ".jpg": JpegImageFile,
+    ".jpeg": JpegImageFile,
+    ".bmp": BmpImageFile,
+}
 _GREY = {
     "1": "bool",
     "L": "uint8",
@@ -44,10 +50,8 @@ def open_picture(path: Path) -> Picture:
         BadImageError: It is no such file, truncated, moving, or of colours that are no intensities (CMYK).
     """
     with _open(path) as image:
-        if getattr(image, "n_frames", 1) > 1:
-            raise BadImageError(
-                f"{path}: expected one image, got {image.n_frames} frames; save each as a file"
-            )
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise BadImageError(f"{path}: expected one image, got {frames} frames; save each as a file")
         mode, (width, height) = image.mode, image.size
         palette = _palette(image)
         _check_size(path, mode, width * height)

@@ -130,6 +130,15 @@ def read_labels(
     return Volume(labels, geometry, header.raw, picture.path)
 
 
+def read_label_names(path: str | Path) -> dict[int, str]:
+    """The names that TIFF and OME-Zarr files of medconv give their labels; empty where there are none.
+
+    Raises:
+        BadImageError: Absent, of another type, or damaged.
+    """
+    return dict(_open(path, "open_labels").label_names)
+
+
 def open_picture(path: str | Path) -> Picture:
     """Open an image, of whatever of the formats it is.
 

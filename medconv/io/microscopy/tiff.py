@@ -16,6 +16,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffFileError, TiffPage
 from medconv.errors import BadImageError
 from medconv.io.microscopy.picture import UNKNOWN, Picture
 from medconv.io.microscopy.tiff_complaints import strictly
+from medconv.io.microscopy.tiff_names import label_names_in
 from medconv.io.microscopy.tiff_size import pixel_sizes_um
 
 _ALPHA = (1, 2)
@@ -77,6 +78,7 @@ def _picture(tiff: TiffFile, path: Path) -> Picture:
         palette=_palette(page),
         has_alpha=series.axes.endswith("S") and bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA,
         remarks=_remarks(page, path),
+        label_names=label_names_in(tiff),
     )
 
 
@@ -107,7 +109,7 @@ def _check_extent(series: TiffPageSeries, path: Path) -> None:
         needed = max(
             (
                 offset + count
-                for page in series.pages
+                for page in filter(None, series.pages)
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
             ),
             default=0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from medconv.io.microscopy.grid import in_um
+from medconv.io.microscopy.tiff_names import names_as_text
 from medconv.io.volume import Volume
 
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
@@ -19,8 +19,6 @@ _IMAGEJ_LARGEST_BYTES = 2**32 - 2**25
 """ImageJ's own format has no 64-bit offsets; some room for tags."""
 _QUICK = 1
 """Level of zlib: higher ones save a few per cent and cost several times the time."""
-LABEL_NAMES = "medconv label names: "
-"""Begins the line that says what labels are called."""
 
 
 def write_planes(
@@ -45,7 +43,7 @@ def write_planes(
         or values.size * dtype.itemsize > _IMAGEJ_LARGEST_BYTES
     )
     sizes = _sizes_um(like)
-    said = f"{LABEL_NAMES}{json.dumps({str(k): v for k, v in names.items()})}" if names else ""
+    said = names_as_text(names)
     tifffile.imwrite(
         path,
         _planes(values, dtype, as_shares),
