@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
-from medconv.cli.image_layout import add_layout_options, layout_of
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
@@ -114,4 +114,4 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("--threads", type=int, default=0, help="cases in memory at a time; 0: one a core, at most 8")
     add_layout_options(parser)
     add_rule_options(parser)
-    return parse(parser, words, RULE_EXAMPLES)
+    return parse(parser, words, RULE_EXAMPLES | LAYOUT_EXAMPLES)

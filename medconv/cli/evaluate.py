@@ -13,7 +13,7 @@ from medconv.cli.evaluate_instances import InstanceKind
 from medconv.cli.evaluate_kinds import NO_REFERENCE, Kind, Run, refuse_options
 from medconv.cli.evaluate_membrane import MembraneKind
 from medconv.cli.evaluate_structures import STRUCTURE_OPTIONS, StructureKind
-from medconv.cli.image_layout import add_layout_options, layout_of
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
@@ -85,6 +85,7 @@ def _tell(outcomes: Sequence[CaseOutcome], problems: Mapping[str, str], matching
 def _parse(words: Sequence[str]) -> tuple[Namespace, Kind]:
     parser = _parser()
     examples = {
+        **LAYOUT_EXAMPLES,
         "label_names": "--label-names '{1: head, 2: tail}'",
         "regions": "--regions '{whole tumour: [1, 2, 3]}'",
         "tolerances_mm": "--tolerances-mm 2, or --tolerances-mm '{head: 1, tail: 2}'",

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 _OPTION_OF = {"axes": "axes", "channels": "channel", "pixel_size_um": "pixel_size_um"}
 """The option that says the same as a setting of ``MicroscopyDataModule``."""
 
+LAYOUT_EXAMPLES = {
+    "pixel_size_um": "--pixel-size-um 0.65 0.65 2, with what is no option before it",
+    "channel": "--channel 0 2, with what is no option before it",
+}
+"""Both take every word up to the next option."""
+
 
 def add_layout_options(parser: ArgumentParser, *, has_channel: bool = True) -> None:
     """``--axes``, ``--pixel-size-um`` and, for commands that look at intensities, ``--channel``."""

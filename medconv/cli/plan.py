@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
-from medconv.cli.image_layout import add_layout_options, layout_of
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
@@ -251,6 +251,7 @@ def _parse(words: Sequence[str]) -> Namespace:
     add_plugin_option(parser)
     examples = {
         **RULE_EXAMPLES,
+        **LAYOUT_EXAMPLES,
         "spacing_mm": "--spacing-mm '[1,1,2.5]'",
         "patch": "--patch '[64,64,64]'",
         "normalization": "--normalization '[ct,zscore]'",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from medconv.cli.image_layout import add_layout_options, layout_of
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
 from medconv.cli.predict_devices import predict_on_devices
@@ -166,7 +166,7 @@ def _write(files: RunFiles, status: str) -> dict[str, str]:
 def _parse(words: Sequence[str]) -> Namespace:
     parser = _parser()
     try:
-        options = parse(parser, words)
+        options = parse(parser, words, LAYOUT_EXAMPLES)
     except ConfigError as error:
         if "required: checkpoint" not in str(error):
             raise

@@ -174,10 +174,11 @@ class RunFiles:
 
     def _measure_earlier(self, result: CaseResult) -> str:
         """The row of a mask that an earlier run made."""
+        from medconv.inference.outputs import is_made
         from medconv.inference.statistics import measure_mask
 
         assert self._table is not None
-        if not result.output.is_file():
+        if not is_made(result.output):
             return f"no row in {self._table.path.name}, another job is making the mask"
         plan = self._predictor.plan
         try:

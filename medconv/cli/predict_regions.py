@@ -53,8 +53,9 @@ class RegionFile:
     def _measure_earlier(self, result: CaseResult) -> str:
         """The rows of a mask that an earlier run made."""
         from medconv.inference.object_files import measure_object_mask
+        from medconv.inference.outputs import is_made
 
-        if not result.output.is_file():
+        if not is_made(result.output):
             return f"no rows in {self._table.path.name}, another job is making the mask"
         case = self._cases[result.case_id]
         try:

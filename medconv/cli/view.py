@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medconv.cli.image_layout import add_layout_options, layout_of
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.paths import require_file, require_output_folder
 from medconv.errors import ConfigError
@@ -32,7 +32,9 @@ def main(argv: Sequence[str]) -> int:
     add("--max-voxels", type=int, default=2**26, help="larger images need --downsample")
     add("--downsample", action="store_true", help="show a larger image coarser")
     add("--overwrite", action="store_true", help="replace a page that exists")
-    options = parse(parser, argv[1:], {"label_names": "--label-names '{1: head, 2: tail}'"})
+    options = parse(
+        parser, argv[1:], {"label_names": "--label-names '{1: head, 2: tail}'", **LAYOUT_EXAMPLES}
+    )
     for path, what in [(options.image, "volume"), *((mask, "mask") for mask in options.masks)]:
         if not Path(path).is_dir():  # a DICOM series is a folder
             require_file(path, what)

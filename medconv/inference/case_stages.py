@@ -12,6 +12,7 @@ from typing import Literal
 from medconv.errors import BadImageError, MedconvError
 from medconv.inference.companions import Companion
 from medconv.inference.inputs import InputCase
+from medconv.inference.outputs import is_made
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
 from medconv.inference.remarks import noted
@@ -193,7 +194,7 @@ class CaseStages:
         return True
 
     def _is_done(self, output: Path) -> bool:
-        return self._skip_existing and all(path.is_file() for path in _files_of(output, self._companions))
+        return self._skip_existing and all(map(is_made, _files_of(output, self._companions)))
 
 
 @contextmanager

@@ -55,6 +55,12 @@ def is_mask_file(output: str | Path) -> bool:
     return in_zarr(output) or (output.name.lower().endswith(MASK_SUFFIXES) and not output.is_dir())
 
 
+def is_made(output: str | Path) -> bool:
+    """Whether a mask or what lies beside it is there, and so whole: a file, or a folder where that is OME-Zarr."""
+    output = Path(output)
+    return output.is_dir() if in_zarr(output) else output.is_file()
+
+
 def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
     seen: dict[str, InputCase] = {}
     for case, target in zip(cases, targets, strict=True):

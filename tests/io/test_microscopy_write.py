@@ -24,6 +24,7 @@ from medconv.io import (
     read_labels as read_nifti_labels,
 )
 from medconv.io.microscopy import read_volume
+from medconv.io.readers import read_label_names
 
 
 def picture(tmp_path: Path, shape: tuple[int, ...] = (5, 6), size_um: float | None = 0.5) -> Volume:
@@ -183,3 +184,16 @@ def test_masks_are_called_after_their_images() -> None:
         ".ome.zarr",
         ".nii.gz",
     ]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr", ".nii.gz"])
+@pytest.mark.parametrize("names", [{}, {0: "background", 1: 'left "cell" & <nucleus>', 2: "Zellkörper"}])
+def test_names_of_labels_come_back(tmp_path: Path, suffix: str, names: dict[int, str]) -> None:
+    write_labels(tmp_path / f"m{suffix}", np.ones((5, 6, 1), np.uint8), picture(tmp_path), names)
+    found = read_label_names(tmp_path / f"m{suffix}")
+    assert {label: name for label, name in found.items() if label} == {n: t for n, t in names.items() if n}
+
+
+def test_a_png_has_no_place_for_names(tmp_path: Path) -> None:
+    write_labels(tmp_path / "m.png", np.ones((5, 6, 1), np.uint8), picture(tmp_path), {1: "nucleus"})
+    assert read_label_names(tmp_path / "m.png") == {}

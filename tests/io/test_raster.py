@@ -188,7 +188,7 @@ def test_axes_may_be_stated_and_have_to_fit(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(path := tmp_path / "a.png")
     assert read_header(path, layout=ImageLayout(axes="yxc")).shape == (4, 6, 1)
     with pytest.raises(
-        BadImageError, match=r"got axes 'YX' for the shape \(4, 6, 3\), which the file calls YXC"
+        BadImageError, match=r"got --axes YX for the shape \(4, 6, 3\), which the file calls YXC"
     ):
         read_header(path, layout=ImageLayout(axes="YX"))
 

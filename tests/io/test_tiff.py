@@ -135,7 +135,7 @@ def test_pages_without_a_meaning_are_asked_for(tmp_path: Path) -> None:
     with pytest.raises(
         BadImageError,
         match=r"shape \(3, 5, 6\), and the file does not say what the 3 images of it are; "
-        r"state axes ZYX if they are slices or CYX if they are channels",
+        r"state --axes ZYX if they are slices or --axes CYX if they are channels",
     ):
         read_header(tmp_path / "a.tif")
     as_slices = read_volume(tmp_path / "a.tif", layout=ImageLayout(axes="ZYX"))
@@ -147,7 +147,7 @@ def test_pages_without_a_meaning_are_asked_for(tmp_path: Path) -> None:
 def test_several_times_are_refused_and_one_is_not(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 5, 6), np.uint8), metadata={"axes": "TYX"})
     with pytest.raises(
-        BadImageError, match=r"expected one image, got 2 times .* or state axes ZYX to take them for slices"
+        BadImageError, match=r"expected one image, got 2 times .* or state --axes ZYX to take them for slices"
     ):
         read_header(tmp_path / "a.ome.tif")
     tifffile.imwrite(tmp_path / "b.ome.tif", np.zeros((1, 4, 5, 6), np.uint8), metadata={"axes": "TZYX"})
@@ -162,7 +162,7 @@ def test_too_many_axes_of_no_meaning_are_refused(tmp_path: Path) -> None:
         read_header(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((3, 4, 5, 6), np.uint8), photometric="minisblack")
     with pytest.raises(
-        BadImageError, match=r"what the 3 and 4 images of it are; state axes, such as ZCYX or CZYX"
+        BadImageError, match=r"what the 3 and 4 images of it are; state --axes, such as ZCYX or CZYX"
     ):
         read_header(tmp_path / "b.tif")
 

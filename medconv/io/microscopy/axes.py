@@ -83,7 +83,7 @@ def _stated(picture: Picture, stated: str, kept: list[int]) -> str:
         letters = "".join(picture.axes[n] for n in places)
         said = f", which the file calls {letters}" if UNKNOWN not in letters else ""
         raise BadImageError(
-            f"{picture.name}: expected one letter an axis, got axes {stated!r} for the shape "
+            f"{picture.name}: expected one letter an axis, got --axes {stated} for the shape "
             f"{tuple(shape[n] for n in places)}{said}; state other axes"
         )
     known = dict(zip(places, stated, strict=True))
@@ -108,7 +108,7 @@ def _without_times(picture: Picture, axes: str) -> str:
         raise BadImageError(
             f"{picture.name}: expected one image, got {times} times (axes {axes}, shape {picture.shape}); save each "
             f"time as a file"
-            + (f", or state axes {other} to take them for slices" if "Z" not in axes else "")
+            + (f", or state --axes {other} to take them for slices" if "Z" not in axes else "")
         )
     return axes
 
@@ -119,7 +119,7 @@ def _ambiguity(picture: Picture, unclear: list[int]) -> str:
     if len(unclear) > len(free):
         return (
             f"{picture.name}: expected an image or a stack, got the shape {picture.shape} with {len(unclear)} axes of "
-            f"which the file does not say what they are; save it as OME-TIFF, which says it, or state axes"
+            f"which the file does not say what they are; save it as OME-TIFF, which says it, or state --axes"
         )
     ways = []
     for letter in free if len(unclear) == 1 else ():
@@ -128,8 +128,8 @@ def _ambiguity(picture: Picture, unclear: list[int]) -> str:
             for n, a in enumerate(picture.axes)
             if picture.shape[n] > 1 or a in "YX"
         )
-        ways.append(f"{axes} if they are {_WORDS[letter]}")
-    how = f"axes {' or '.join(ways)}" if ways else "axes, such as ZCYX or CZYX"
+        ways.append(f"--axes {axes} if they are {_WORDS[letter]}")
+    how = " or ".join(ways) if ways else "--axes, such as ZCYX or CZYX"
     return (
         f"{picture.name}: shape {picture.shape}, and the file does not say what the {sizes} images of it are; "
         f"state {how}"

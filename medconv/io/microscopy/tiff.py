@@ -97,7 +97,8 @@ def _only_series(tiff: TiffFile, path: Path) -> TiffPageSeries:
 
 def _check_extent(series: TiffPageSeries, path: Path) -> None:
     """Refuse a file that ends before its pixels do; absent pages would be read as zeros."""
-    if any(page is None for page in series.pages):
+    pages = [page for page in series.pages if page is not None]
+    if len(pages) < len(series.pages):
         raise BadImageError(
             f"{path}: expected {len(series.pages)} pages, some are absent; copy all files of the OME set to one "
             f"folder, or save it as one file"
@@ -109,7 +110,7 @@ def _check_extent(series: TiffPageSeries, path: Path) -> None:
         needed = max(
             (
                 offset + count
-                for page in filter(None, series.pages)
+                for page in pages
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
             ),
             default=0,
