@@ -175,7 +175,7 @@ def neighbour_colours(places: Array, count: int) -> npt.NDArray[np.intp]:
     palette = len(OBJECT_COLOURS)
     for place in range(1, count + 1):
         taken = {int(colours[other]) for other in beside[place]}
-        # in turn, so that all are used; where every one is taken, as round a large object with many small ones, the first
+        # in turn, so that all are used; where every one is taken, as round a large object with many small, the first
         wanted = [1 + (place - 1 + turn) % palette for turn in range(palette)]
         colours[place] = next((c for c in wanted if c not in taken), wanted[0])
     return colours

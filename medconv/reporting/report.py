@@ -15,7 +15,7 @@ from medconv.reporting.html_pieces import counted, extent, facts_table, figure, 
 from medconv.reporting.report_overview import HEADLINE, classes, overview, problems_box
 from medconv.reporting.report_page import page_html, versions
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
-from medconv.reporting.tables import describe_empties, describe_lack_of_surface
+from medconv.reporting.tables import describe_empties, describe_ignored, describe_lack_of_surface
 
 WORST_SHOWN = 8
 """Cases of which a report shows pictures, the worst ones."""
@@ -192,6 +192,8 @@ def _conventions(summary: Summary) -> str:
         "A structure in neither map": "left out of every mean, and counted",
         "Versions": versions(),
     }
+    if ignored := describe_ignored(summary):
+        lines["Ignored voxels"] = " ".join(ignored)
     if lacking := describe_lack_of_surface(summary):
         lines["Structures without a surface"] = " ".join(lacking)
     return facts_table(lines, "How the numbers were made")

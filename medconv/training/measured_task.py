@@ -45,7 +45,13 @@ class MeasuredTask(pl.LightningModule):
         surfaces = not is_training or self._validations % self.surface_every == 0
         self._validations += is_training
         names, regions = self.plan.declared.names, self.plan.declared.regions
-        table = SegmentationTable(names, regions=regions, only_regions=bool(regions), surfaces=surfaces)
+        table = SegmentationTable(
+            names,
+            regions=regions,
+            only_regions=bool(regions),
+            surfaces=surfaces,
+            ignore_label=self.plan.ignore_label,
+        )
         self.table = table.to(self.device)
         if self.plan.instances is not None:
             self.objects = InstanceSegmentationTable().to(self.device)

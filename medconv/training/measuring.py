@@ -100,12 +100,8 @@ class MeasuringQueue:
         return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
 
     def _add_labels(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
-        plan = preprocessor.plan
-        prediction, reference = preprocessor.restore(logits, batch["record"]), batch["label"]
-        if plan.ignore_label is not None:
-            known = reference != plan.ignore_label
-            prediction, reference = prediction * known, reference * known
-        return self.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+        prediction = preprocessor.restore(logits, batch["record"])
+        return self.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
 
     def _add_objects(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
         record = batch["record"]
