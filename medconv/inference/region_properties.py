@@ -76,9 +76,7 @@ class Regions:
 
 
 def measure_regions(labels: npt.NDArray[Any], volume: Volume) -> Regions:
-    """Properties of every object of a mask; all objects in a few passes over the image.
-
-    The conventions are those of scikit-image's ``regionprops``.
+    """Properties of every object of a mask, by the conventions of scikit-image's ``regionprops``, in a few passes.
 
     Args:
         labels: Object numbers ``(rows, columns, slices)`` on the grid of ``volume``, 0 is background.
@@ -107,9 +105,7 @@ def measure_regions(labels: npt.NDArray[Any], volume: Volume) -> Regions:
     image = volume.data
     if axes == 2:
         image, labels = image[..., 0], labels[..., 0]
-    unit = "px" if volume.geometry.unit == "px" else "um"
-    scale = 1.0 if unit == "px" else 1000.0
-    edges = np.array(volume.geometry.spacing_mm[:axes]) * scale
+    unit, edges = _edges(volume, axes)
     numbers, places = number_objects(labels)
     inside = np.flatnonzero(places)
     # objects of up to 65 535 are sorted by counting, which takes a tenth of the time
@@ -120,7 +116,6 @@ def measure_regions(labels: npt.NDArray[Any], volume: Volume) -> Regions:
     box_px = _boxes(places)
     low, high, average = _intensities(image.reshape(len(image), -1)[:, inside], owner, pixels)
     shape = _Ellipses(owner, indices, centre_px, pixels, edges)
-    is_square = axes == 2 and np.isclose(edges[0], edges[1], rtol=1e-6)
     return Regions(
         unit=unit,
         axes=axes,
@@ -136,9 +131,7 @@ def measure_regions(labels: npt.NDArray[Any], volume: Volume) -> Regions:
         minor_axis=shape.minor,
         eccentricity=shape.eccentricity,
         orientation_rad=shape.orientation_rad,
-        perimeter=_perimeters(places, len(numbers)) * edges[0]
-        if is_square
-        else np.full(len(numbers), np.nan),
+        perimeter=_perimeters(places, len(numbers), edges),
         touches_border=_touches(box_px, labels.shape),
     )
 
@@ -200,8 +193,16 @@ def _touches(box_px: Numbers, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _perimeters(places: npt.NDArray[np.intp], count: int) -> FloatArray:
-    """In pixels: each boundary pixel counts as the steps to its neighbours on the boundary of the same object."""
+def _edges(volume: Volume, axes: int) -> tuple[str, FloatArray]:
+    """The unit, and the edge lengths of a pixel in it."""
+    lengths = np.array(volume.geometry.spacing_mm[:axes])
+    return ("px", lengths) if volume.geometry.unit == "px" else ("um", 1000 * lengths)
+
+
+def _perimeters(places: npt.NDArray[np.intp], count: int, edges: FloatArray) -> FloatArray:
+    """Each boundary pixel counts as the steps to its neighbours on the boundary of the same object."""
+    if len(edges) != 2 or not np.isclose(edges[0], edges[1], rtol=1e-6):
+        return np.full(count, np.nan)
     padded = np.pad(places.astype(np.int32), 1)
     middle = padded[1:-1, 1:-1]
 
@@ -223,4 +224,4 @@ def _perimeters(places: npt.NDArray[np.intp], count: int) -> FloatArray:
     length = np.zeros(64)
     length[list(_PERIMETER_STEPS)] = list(_PERIMETER_STEPS.values())
     sums = np.bincount(owner.ravel()[on_edge] - 1, length[code.ravel()[on_edge]], count)
-    return sums.astype(np.float64)  # of no object at all NumPy makes whole numbers
+    return sums.astype(np.float64) * edges[0]  # of no object at all NumPy makes whole numbers

@@ -60,13 +60,11 @@ def measure_case(
         ref: Integer labels ``(*S)``.
         spacing_mm: Voxel edge lengths of that grid, in any numeric form.
         label_names: Name of each label; 0 is background and is not measured.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
-            none, and their ``nsd`` is nan).
+        tolerances_mm: Of the normalised surface Dice: one number, or one a label; without one ``nsd`` is nan.
         convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
-        ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, whatever was
-            predicted there; no surface runs through them, and the border between them and a structure is none,
-            as nobody knows whether the structure ends there.
+        ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, and their border
+            with a structure is no surface, as nobody knows whether the structure ends there.
 
     Returns:
         One row a label, in the order of the numbers.
@@ -75,36 +73,28 @@ def measure_case(
         ShapeError: The maps differ in shape or are not integer.
         GeometryError: The spacing does not fit.
         DatasetError: A map holds a label without a name.
-        ConfigError: There is no label other than background, the ignore label is the background or has a name, or a
-            tolerance is negative, not finite or of an unknown label.
+        ConfigError: No label besides background, an ignore label with a name, or a tolerance that does not fit.
 
     Cost: one pass for the counts and one for all surfaces, whatever the number of labels.
 
     Example:
-        >>> ref = np.zeros((8, 8, 8), np.uint8)
-        >>> ref[2:5, 2:6, 2:6] = 1
+        >>> ref = np.pad(np.ones((3, 4, 4), np.uint8), 2)
         >>> (row,) = measure_case("a", np.roll(ref, 1, axis=0), ref, (2, 1, 1), {1: "organ"}, tolerances_mm=1)
         >>> row.iou, round(row.sensitivity, 3), row.hd_mm, round(row.nsd, 3), row.volume_difference_ml
         (0.5, 0.667, 2.0, 0.636, 0.0)
     """
     names = foreground_names(label_names)
     tolerance_mm = label_tolerances(tolerances_mm, names)
-    check_ignore_label(ignore_label, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
-    shape = pred.shape
-    unknown, ignored = None, 0
-    if ignore_label is not None:
-        unknown = max(names) + 1
-        pred, ref, ignored = _without_ignored(case_id, pred, ref, ignore_label, names)
-    inside = _Inside(*along_memory(pred, ref, spacing), unknown if ignored else None)
+    inside, ignored = _inside(case_id, pred, ref, spacing, names, ignore_label)
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
         | _distances(_known(distances, label, table), tolerance_mm[label], convention)
-        | _image(shape, spacing, convention, ignored)
+        | _image(pred.shape, spacing, convention, ignored)
         for label in names
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
@@ -252,6 +242,23 @@ class _Inside:
 
     def distances(self, convention: SurfaceConvention) -> dict[int, SurfaceDistances]:
         return distances_in_box(*self._maps, self._box, self._spacing_mm, convention, self.unknown)
+
+
+def _inside(
+    case_id: str,
+    pred: LabelMap,
+    ref: LabelMap,
+    spacing_mm: tuple[float, ...],
+    names: Mapping[int, str],
+    ignore_label: int | None,
+) -> tuple[_Inside, int]:
+    """Both maps ready to be measured, and how many voxels are ignored."""
+    check_ignore_label(ignore_label, names)
+    unknown, ignored = None, 0
+    if ignore_label is not None:
+        pred, ref, ignored = _without_ignored(case_id, pred, ref, ignore_label, names)
+        unknown = max(names) + 1 if ignored else None
+    return _Inside(*along_memory(pred, ref, spacing_mm), unknown), ignored
 
 
 def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> CountArray:

@@ -116,8 +116,7 @@ def compare_tables(
     Raises:
         ConfigError: Fewer than two tables, no score, infinite or unknown empties, or a margin of another score.
         UnknownNameError: There is no such score.
-        DatasetError: The tables differ in kind, cases, structures, convention or tolerance of NSD; the text names
-            them.
+        DatasetError: The tables differ in kind, cases, structures, convention or tolerance; the text names them.
 
     Returns:
         One entry a table, structure and score, the mean over structures first.
@@ -135,10 +134,7 @@ def compare_tables(
         ('x', 0.092, 0.03125, 0.0625)
     """
     margins = dict(margins or {})
-    if len(tables) < 2 or (scores is not None and not scores):
-        named = [] if scores is None else list(scores)
-        raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {named}")
-    (base_name, base), *others = tables.items()
+    (base_name, base), *others = _at_least_two(tables, scores)
     chosen = check_scores(base.compared if scores is None else scores, base.scores)
     scores = [score.name for score in chosen]
     empties = check_empties(empties)
@@ -157,6 +153,15 @@ def compare_tables(
         for label, before, after in _columns(base, table, score.name, empties)
     ]
     return _adjusted(found, base_name, base.label_names)
+
+
+def _at_least_two(
+    tables: Mapping[str, ComparableTable], scores: Collection[str] | None
+) -> list[tuple[str, ComparableTable]]:
+    if len(tables) < 2 or (scores is not None and not scores):
+        named = [] if scores is None else list(scores)
+        raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {named}")
+    return list(tables.items())
 
 
 def _columns(

@@ -16,7 +16,7 @@ from medconv.inference import Prediction
 from medconv.inference.companions import Place
 from medconv.inference.object_files import RegionCollector, Rois, measure_object_mask
 from medconv.inference.region_properties import measure_regions
-from medconv.io import ImageLayout, read_volume, reader_for, volume_from_array
+from medconv.io import ImageLayout, read_volume, reader_for, volume_from_array, write_volume
 from medconv.planning import InstanceTarget
 
 SPEC = {
@@ -83,6 +83,7 @@ def test_masks_of_objects_have_regions_properties_and_previews(
     assert table.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_regions_of_anything_but_objects_are_refused(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,10 +97,8 @@ def test_regions_of_anything_but_objects_are_refused(
     assert (
         predict(checkpoint, "-i", images, "-o", tmp_path / "m", "--region-table", tmp_path / "mine.csv") == 2
     )
-    assert (
-        "mine.csv exists and is no table of medconv predict (expected columns case, object …"
-        in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "mine.csv exists and is no table of medconv predict (expected columns case, object …" in told
     words = ["--region-table", tmp_path / "t.csv", "--shard", "1/2"]
     assert predict(checkpoint, "-i", images, "-o", tmp_path / "m", *words) == 2
     assert "--region-table t_1.csv" in capsys.readouterr().err.replace(f"{tmp_path}/", "")
@@ -122,8 +121,6 @@ def test_companions_work_on_any_mask_of_objects(tmp_path: Path) -> None:
     assert found.pixels.tolist() == [9, 4]
     assert collector.found == {}
     made.save(mask)
-    from medconv.io import write_volume
-
     write_volume(tmp_path / "image.nii.gz", volume.data, volume)
     again = measure_object_mask([tmp_path / "image.nii.gz"], mask, 1, ImageLayout())
     assert again.size.tolist() == pytest.approx(found.size.tolist(), rel=1e-5)
