@@ -7,14 +7,15 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import isfinite, isnan
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from medconv.cli.parser import command_parser, parse
-from medconv.cli.paths import require_file, require_output_folder
+from medconv.cli.paths import distinct_names, require_file, require_output_folder
+from medconv.cli.plain_json import without_infinities
 from medconv.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.metrics import compare_tables
 
     paths = [_table_file(path) for path in options.tables]
-    names = _distinct(paths)
+    names = distinct_names(paths, "tables")
     tables = {name: _read(path) for name, path in zip(names, paths, strict=True)}
     _require_one_kind(tables)
     if options.output:
@@ -142,15 +143,6 @@ def _names(scores: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in scores.split(",")] if isinstance(scores, str) else list(scores)
 
 
-def _distinct(paths: Sequence[Path]) -> list[str]:
-    """Short names: file names, with as much of the folders as tells them apart."""
-    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
-        names = [Path(*path.parts[-depth:]).as_posix() for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"expected different tables, got one twice: {', '.join(map(str, paths))}")
-
-
 def _format(found: Sequence[TableDifference]) -> str:
     from medconv.metrics import known_score
     from medconv.reporting import format_table
@@ -204,13 +196,8 @@ def _write(found: Sequence[TableDifference], folder: Path) -> list[Path]:
     writer.writeheader()
     writer.writerows(plain)
     write_text(folder / "comparison.csv", stream.getvalue())
-    cleaned = [{key: _finite(value) for key, value in row.items()} for row in plain]
-    write_text(folder / "comparison.json", json.dumps(cleaned, indent=1) + "\n")
+    write_text(folder / "comparison.json", json.dumps(without_infinities(plain), indent=1) + "\n")
     return [folder / "comparison.csv", folder / "comparison.json"]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _parse(words: Sequence[str]) -> Namespace:
