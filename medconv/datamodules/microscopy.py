@@ -119,8 +119,7 @@ class MicroscopyDataModule(FileDataModule):
             group_pattern=group_pattern,
             skip_bad_cases=skip_bad_cases,
         )
-        sizes = [pixel_size_um] if isinstance(pixel_size_um, int | float) else pixel_size_um or []
-        self.layout = ImageLayout(axes, tuple(channels or ()), tuple(sizes))
+        self.layout = ImageLayout(axes, tuple(channels or ()), _sizes(pixel_size_um))
 
     def find(self, root: Path) -> Dataset:
         """See ``FileDataModule`` and ``medconv.io.discover``.
@@ -136,3 +135,7 @@ class MicroscopyDataModule(FileDataModule):
                 "takes volumes"
             )
         return dataset
+
+
+def _sizes(given: float | list[float] | None) -> tuple[float, ...]:
+    return (given,) if isinstance(given, int | float) else tuple(given or ())
