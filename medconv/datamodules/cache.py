@@ -22,7 +22,7 @@ from medconv.datamodules.npz import is_intact, map_arrays
 from medconv.datamodules.record_json import record_from_json, record_to_json
 from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
-from medconv.io.microscopy.formats import in_zarr
+from medconv.io.microscopy.formats import in_zarr, is_mask_pattern, mask_files
 from medconv.planning import Plan
 from medconv.transforms.crop import find_locations
 from medconv.transforms.preprocess import Preprocessor
@@ -170,8 +170,9 @@ def _read(path: Path) -> PreparedCase:
 
 def _identity(path: Path | None) -> list[str | int] | None:
     """Path, size and time of change, of each slice of a series; a missing file has none, reading it tells more."""
-    if path is None or not path.exists():
+    masks = mask_files(path) if path is not None and is_mask_pattern(path) else []
+    if path is None or not (masks or path.exists()):
         return None
-    files = sorted(path.rglob("*") if in_zarr(path) else path.iterdir()) if path.is_dir() else [path]
+    files = sorted(path.rglob("*") if in_zarr(path) else path.iterdir()) if path.is_dir() else masks or [path]
     states = [(file.name, file.stat()) for file in files]
     return [str(path.resolve()), *(part for n, s in states for part in (n, s.st_size, s.st_mtime_ns))]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from medconv.errors import DatasetError
 from medconv.io.declared_labels import DeclaredLabels
 from medconv.io.layout import AS_STORED, ImageLayout
-from medconv.io.microscopy.formats import is_microscopy
+from medconv.io.microscopy.formats import is_mask_pattern, is_microscopy, mask_files
 from medconv.io.readers import is_named_volume, is_volume, supported_suffixes
 
 _CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -163,7 +163,7 @@ def _check_files(case: Case, used: dict[Path, str], problems: list[str]) -> None
         if not is_named_volume(path):
             kinds = ", ".join(supported_suffixes())
             problems.append(f"case {case.case_id}: {path.name} does not end in {kinds}")
-        elif not is_volume(path):
+        elif not is_volume(path) and not (is_mask_pattern(path) and mask_files(path)):
             problems.append(f"case {case.case_id}: no such file: {path}")
         elif (file := path.resolve()) in own:
             problems.append(

@@ -1,4 +1,4 @@
-"""Find the cases of a dataset, whichever of four layouts it has."""
+"""Find the cases of a dataset, whichever of five layouts it has."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from medconv.io.image_folders import is_image_folder, read_image_folders
 from medconv.io.layout import ImageLayout
 from medconv.io.name_channels import name_channels
 from medconv.io.nnunet_raw import read_nnunet_raw
+from medconv.io.object_folders import is_object_folders, read_object_folders
 from medconv.io.readers import reader_for
 
 __all__ = ["Case", "Dataset", "discover", "scan_label_names"]
@@ -28,7 +29,8 @@ def discover(
 
     Args:
         root: A folder with ``dataset.json`` (Medical Segmentation Decathlon or nnU-Net raw), that file, a folder with
-            the folders ``images`` and ``labels`` (see ``read_image_folders``), or a CSV with the columns ``image`` (or
+            the folders ``images`` and ``labels`` (see ``read_image_folders``), one with a folder an image (see
+            ``read_object_folders``), or a CSV with the columns ``image`` (or
             ``image_0``, ``image_1``, …), ``label`` and maybe ``case_id`` and ``group``.
         tolerated: Where given, problems are added here and their cases left out, instead of refusing the dataset.
         layout: What the user states about axes, channels and pixel size of microscopy images.
@@ -65,6 +67,8 @@ def _read(root: Path, tolerated: list[str] | None) -> Dataset:
     is_described = description_path.name == "dataset.json" and description_path.is_file()
     if not is_described and is_image_folder(root):
         return read_image_folders(root, None, tolerated)
+    if not is_described and root.is_dir() and is_object_folders(root):
+        return read_object_folders(root, tolerated)
     if not is_described:
         raise DatasetError(
             f"{root}: expected a folder with a dataset.json (Medical Segmentation Decathlon or nnU-Net), one with the "

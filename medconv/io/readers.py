@@ -16,7 +16,13 @@ from medconv.io import nifti
 from medconv.io.dicom import is_series_folder
 from medconv.io.geometry import require_same_grid
 from medconv.io.layout import AS_STORED, ImageLayout
-from medconv.io.microscopy.formats import RASTER_SUFFIXES, TIFF_SUFFIXES, ZARR_SUFFIXES, in_zarr
+from medconv.io.microscopy.formats import (
+    RASTER_SUFFIXES,
+    TIFF_SUFFIXES,
+    ZARR_SUFFIXES,
+    in_zarr,
+    is_mask_pattern,
+)
 from medconv.io.nifti.file import SUFFIXES
 from medconv.io.volume import Volume
 
@@ -61,6 +67,7 @@ class Reader:
 _MICROSCOPY = "medconv.io.microscopy"
 RASTER = Reader("PNG, JPEG and BMP", RASTER_SUFFIXES, _MICROSCOPY, AS_STORED)
 OME_ZARR = Reader("OME-Zarr", ZARR_SUFFIXES, _MICROSCOPY, AS_STORED)
+OBJECT_MASKS = Reader("masks of single objects", (), f"{_MICROSCOPY}.object_masks", AS_STORED)
 DICOM = Reader("DICOM series", (), "medconv.io.dicom.read")
 READERS = (
     Reader("NIfTI", SUFFIXES, "medconv.io.nifti"),
@@ -164,6 +171,8 @@ def _by_name(path: Path) -> Reader:
         return DICOM
     if in_zarr(path):
         return OME_ZARR
+    if is_mask_pattern(path):
+        return OBJECT_MASKS
     suffix = (suffix_of(path) or "").lower()
     for reader in READERS:
         if suffix in reader.suffixes:

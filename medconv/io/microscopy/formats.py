@@ -51,3 +51,20 @@ def in_zarr(path: Path) -> bool:
         (True, False)
     """
     return any(part.lower().endswith(".zarr") for part in path.parts)
+
+
+def is_mask_pattern(path: Path) -> bool:
+    """Whether a path is a pattern that stands for files with a mask of one object each.
+
+    Example:
+        >>> is_mask_pattern(Path("cell_1/masks/*.png")), is_mask_pattern(Path("cell_1/masks/a.png"))
+        (True, False)
+    """
+    return "*" in path.name and is_microscopy(path)
+
+
+def mask_files(pattern: Path) -> list[Path]:
+    """The files that such a pattern stands for, by name; hidden ones are other programs' notes."""
+    if not pattern.parent.is_dir():
+        return []
+    return sorted(p for p in pattern.parent.glob(pattern.name) if p.is_file() and not p.name.startswith("."))
