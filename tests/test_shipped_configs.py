@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from medconv.cli.main import main
+from medconv.models import build_network
 from medconv.training import build_task
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -91,3 +92,37 @@ def test_only_the_operator_differs_within_a_family(family: str) -> None:
     assert "StandardConv" in str(operators[0])
     assert "SymmetricConv" in str(operators[1])
     assert "GradientWeightedConv" in str(operators[2])
+
+
+ARMS = ("plain", "sym", "ring", "p4m")
+
+
+@pytest.mark.parametrize("family", ["nuclei", "membrane"])
+def test_the_arms_of_microscopy_differ_in_the_operator_and_what_it_needs_only(family: str) -> None:
+    arms = {arm: read(f"{family}_{arm}") for arm in ARMS}
+    own = {
+        arm: {
+            name: network.pop(name)
+            for name in ("conv", "stem", "channels", "kernel_sizes")
+            if name in (network := arms[arm]["model"]["network"]["init_args"])
+        }
+        for arm in ARMS
+    }
+    assert all(arm == arms["plain"] for arm in arms.values())
+    assert set(own["p4m"]) == {"conv", "stem", "channels"}
+    assert set(own["ring"]) == {"conv", "channels", "kernel_sizes"}
+    assert own["sym"]["conv"]["init_args"] == {"basis": "orbit", "group": "auto"}
+    assert own["ring"]["conv"]["init_args"] == {"basis": "ring", "group": "auto"}
+
+
+@pytest.mark.parametrize("family", ["nuclei", pytest.param("membrane", marks=pytest.mark.slow)])
+def test_the_arms_of_microscopy_have_equally_many_parameters_as_they_say(family: str) -> None:
+    counts = {}
+    for arm in ARMS:
+        text = (CONFIGS / f"{family}_{arm}.yaml").read_text()
+        said = re.search(r"channels: .*# ([\d,]+) parameters", text)
+        network = build_network(read(f"{family}_{arm}")["model"]["network"])
+        counts[arm] = sum(p.numel() for p in network.parameters())
+        assert said
+        assert int(said[1].replace(",", "")) == counts[arm]
+    assert all(abs(count / counts["plain"] - 1) < 0.02 for count in counts.values())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from medconv.cli.label_rules import LABEL_EXAMPLES, add_label_options, with_label_rules
+from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.planning.problems import Problem, in_order
 
     described: list[str] = []
-    dataset = with_label_rules(discover(options.dataset, described), options)
+    dataset = with_rules(discover(options.dataset, described, layout_of(options)), options)
     found = [Problem("error", "dataset", "", text) for text in described]
     problems = in_order([*found, *_inspect(dataset, options)])
     report = _report(options.dataset, dataset, problems)
@@ -107,9 +108,10 @@ def _lines(report: dict[str, object], problems: Sequence[Problem]) -> Iterator[s
 def _parse(words: Sequence[str]) -> Namespace:
     parser = command_parser("check", _DESCRIPTION)
     add = parser.add_argument
-    add("dataset", help="folder with dataset.json (Decathlon, nnU-Net raw), or a CSV")
+    add("dataset", help="folder with dataset.json, folder with images/ and labels/, or a CSV")
     add("-o", "--output", type=str, default=None, help="write the list as JSON too")
     add("--json", action="store_true", help="print JSON")
     add("--threads", type=int, default=0, help="cases in memory at a time; 0: one a core, at most 8")
-    add_label_options(parser)
-    return parse(parser, words, LABEL_EXAMPLES)
+    add_layout_options(parser)
+    add_rule_options(parser)
+    return parse(parser, words, RULE_EXAMPLES | LAYOUT_EXAMPLES)

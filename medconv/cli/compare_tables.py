@@ -7,27 +7,33 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import isfinite, isnan
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from medconv.cli.parser import command_parser, parse
-from medconv.cli.paths import require_file, require_output_folder
+from medconv.cli.paths import distinct_names, require_file, require_output_folder
+from medconv.cli.plain_json import without_infinities
 from medconv.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from medconv.metrics import CaseTable, TableDifference
+    from medconv.metrics import CaseTable, InstanceTable, MembraneTable, TableDifference
+
+    Table = CaseTable | InstanceTable | MembraneTable
 
 _NAMED = 5
 """Cases of a table that are named where two tables share none."""
+
+_KINDS = {"CaseTable": "structures", "InstanceTable": "objects", "MembraneTable": "membranes"}
 
 _DESCRIPTION = """\
 Compare tables of the same cases: the first is the baseline, every other is compared with it.
 
   medconv compare-tables plain/table.csv symmetric/table.csv
   medconv compare-tables a.csv b.csv c.csv --scores '[dice, hd95_mm]' --margins '{dice: 0.01}' -o comparison/
+  medconv compare-tables plain/ ring/ --scores '[ap_50, pq]'        (tables of evaluate --instances)
 
 Differences are other minus baseline, with 95 % bootstrap intervals over cases; p is of the paired permutation
 test and of the Wilcoxon test, after Holm over all questions asked. A margin adds a test of equivalence.
@@ -40,12 +46,13 @@ def main(argv: Sequence[str]) -> int:
     from medconv.metrics import compare_tables
 
     paths = [_table_file(path) for path in options.tables]
-    names = _distinct(paths)
+    names = distinct_names(paths, "tables")
     tables = {name: _read(path) for name, path in zip(names, paths, strict=True)}
+    _require_one_kind(tables)
     if options.output:
         require_output_folder(options.output)
     tables, complaints = _shared_part(tables)
-    scores = _names(options.scores)
+    scores = None if options.scores is None else _names(options.scores)
     found = compare_tables(tables, scores, options.margins, options.empties)
     print(_format(found))
     if options.output:
@@ -61,16 +68,23 @@ def _table_file(path: str) -> Path:
     return require_file(Path(path) / "table.csv" if Path(path).is_dir() else path, "table.csv or its folder")
 
 
-def _read(path: Path) -> CaseTable:
-    from medconv.metrics import CaseTable
+def _read(path: Path) -> Table:
+    from medconv.metrics import read_table
 
     try:
-        return CaseTable.from_csv(path)
+        return read_table(path)
     except DatasetError as error:
         raise ConfigError(str(error)) from error
 
 
-def _shared_part(tables: Mapping[str, CaseTable]) -> tuple[dict[str, CaseTable], list[str]]:
+def _require_one_kind(tables: Mapping[str, Table]) -> None:
+    kinds = {name: _KINDS[type(table).__name__] for name, table in tables.items()}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{name} is one of {kind}" for name, kind in kinds.items())
+        raise ConfigError(f"expected tables of one kind, {told}; evaluate all of them alike")
+
+
+def _shared_part(tables: Mapping[str, Table]) -> tuple[dict[str, Table], list[str]]:
     """The tables cut to the cases and structures that all have, and what each lost."""
     cases = {name: table.case_ids for name, table in tables.items()}
     structures = {name: tuple(table.label_names.items()) for name, table in tables.items()}
@@ -129,17 +143,8 @@ def _names(scores: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in scores.split(",")] if isinstance(scores, str) else list(scores)
 
 
-def _distinct(paths: Sequence[Path]) -> list[str]:
-    """Short names: file names, with as much of the folders as tells them apart."""
-    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
-        names = [Path(*path.parts[-depth:]).as_posix() for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"expected different tables, got one twice: {', '.join(map(str, paths))}")
-
-
 def _format(found: Sequence[TableDifference]) -> str:
-    from medconv.metrics import SCORES
+    from medconv.metrics import known_score
     from medconv.reporting import format_table
 
     headers = [
@@ -157,14 +162,14 @@ def _format(found: Sequence[TableDifference]) -> str:
     for other in dict.fromkeys(entry.other for entry in found):
         rows = []
         for entry in (entry for entry in found if entry.other == other):
-            paired, digits = entry.paired, SCORES[entry.score].digits
+            paired, digits = entry.paired, known_score(entry.score).digits
             means = [f"{value:.{digits}f}" for value in (paired.mean_first, paired.mean_second)]
             low, middle, high = (
                 f"{v:+.{digits}f}" for v in (paired.low, paired.mean_difference, paired.high)
             )
             p = [_p(entry.p_permutation_holm), _p(entry.p_wilcoxon_holm)]
             cases = f"{paired.n}" + (f" (-{paired.n_omitted})" if paired.n_omitted else "")
-            title = SCORES[entry.score].title
+            title = known_score(entry.score).title
             rows.append([entry.name, title, *means, f"{middle} [{low}, {high}]", *p, cases, _verdict(entry)])
         blocks.append(f"{other} against {found[0].baseline}\n\n{format_table(rows, headers)}")
     notes = "p after Holm over all questions; cases (-n): without a value on a side and left out."
@@ -191,13 +196,8 @@ def _write(found: Sequence[TableDifference], folder: Path) -> list[Path]:
     writer.writeheader()
     writer.writerows(plain)
     write_text(folder / "comparison.csv", stream.getvalue())
-    cleaned = [{key: _finite(value) for key, value in row.items()} for row in plain]
-    write_text(folder / "comparison.json", json.dumps(cleaned, indent=1) + "\n")
+    write_text(folder / "comparison.json", json.dumps(without_infinities(plain), indent=1) + "\n")
     return [folder / "comparison.csv", folder / "comparison.json"]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _parse(words: Sequence[str]) -> Namespace:
@@ -212,9 +212,9 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("--config", action="config", help="YAML file with these options")
     add(
         "--scores",
-        type=list[str] | str,
-        default=["dice", "nsd", "hd95_mm"],
-        help="what to compare: dice, or '[dice, hd95_mm]'",
+        type=list[str] | str | None,
+        default=None,
+        help="what to compare: dice, or '[dice, hd95_mm]'; default: dice, nsd, hd95_mm, of objects ap, ap_50, pq",
     )
     add("--margins", type=dict[str, float], default={}, help="largest difference of no importance, by score")
     add(

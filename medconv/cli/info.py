@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
+from medconv.cli.plain_json import without_infinities
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.inference import read_checkpoint  # seconds: torch
 
     facts = collect_facts(read_checkpoint(options.checkpoint, allow=plugins(options)))
-    print(json.dumps(_finite(facts), indent=2) if options.json else "\n".join(_lines(facts)))
+    print(json.dumps(without_infinities(facts), indent=2) if options.json else "\n".join(_lines(facts)))
     return 0
 
 
@@ -58,15 +58,6 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
             "data": checkpoint.config.get("data"),
         },
     }
-
-
-def _finite(value: Any) -> Any:
-    """The same with ``null`` for NaN and infinity, which JSON cannot say."""
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 def operators_by_stage(network: nn.Module) -> dict[str, dict[str, int]]:

@@ -21,6 +21,10 @@ COMMANDS = {
         "which clean-up helps which class, on validation cases",
     ),
     "compare-tables": ("medconv.cli.compare_tables:main", "whether one table is better than another"),
+    "robustness": (
+        "medconv.cli.robustness:main",
+        "how scores fall with rotation, noise, blur and contrast, network beside network",
+    ),
     "info": ("medconv.cli.info:main", "what a checkpoint is: classes, spacing, operators, scores"),
     "view": ("medconv.cli.view:main", "an image and its masks as one page that opens offline"),
     "export": ("medconv.cli.export:main", "a checkpoint for other tools: torch.export, ONNX, MONAI bundle"),

@@ -67,7 +67,7 @@ def _explain(parser: ArgumentParser, words: Sequence[str], message: str, example
     keys = [action.dest for action in parser._actions if action.option_strings]
     misspelt = re.search(r"Option '([^']+)' is not accepted", text)
     unknown = re.search(r"[Uu]nrecognized arguments: (.*)", text)
-    wrong_value = re.search(r'Parser key "(\w+)": (.*)', text)
+    wrong_value = re.search(r'Parser key "(\w+)"(?: element \d+)?: (.*)', text)
     if unknown:
         word = unknown.group(1).split()[0].split("=")[0]
         return f"no option or argument {word!r}{did_you_mean(word, options)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from medconv.errors import ConfigError
@@ -69,3 +70,24 @@ def require_output_file(path: str | Path, suffix: str, option: str) -> Path:
         raise ConfigError(f"{option}: no folder {file.parent}; make it, or correct {path}")
     require_output_folder(file.parent, option)
     return file
+
+
+def distinct_names(paths: Sequence[Path], what: str) -> list[str]:
+    """Short names: file names, with as much of the folders as tells them apart.
+
+    Args:
+        paths: Files.
+        what: What errors call them, such as ``"tables"``.
+
+    Raises:
+        ConfigError: One file is named twice.
+
+    Example:
+        >>> distinct_names([Path("runs/plain/best.ckpt"), Path("runs/sym/best.ckpt")], "checkpoints")
+        ['plain/best.ckpt', 'sym/best.ckpt']
+    """
+    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
+        names = [Path(*path.parts[-depth:]).as_posix() for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"expected different {what}, got one twice: {', '.join(map(str, paths))}")

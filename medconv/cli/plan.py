@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from medconv.cli.label_rules import LABEL_EXAMPLES, add_label_options, with_label_rules
+from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
@@ -44,22 +45,23 @@ def main(argv: Sequence[str]) -> int:
     if options.fit_config and not options.output:
         raise ConfigError("--fit-config: expected -o too: the configuration names the plan file")
     if options.fit_config and options.config:
-        from medconv.cli.planned_config import take_label_rules
+        from medconv.cli.planned_config import take_rules
 
-        take_label_rules(options.config, options)
+        take_rules(options.config, options)
     from medconv.cli.operator_cost import PLAIN_NETWORK, OperatorMemory  # seconds: torch
     from medconv.io import discover
 
     spec = _network_of(options.config) if options.config else PLAIN_NETWORK
     memory = OperatorMemory(spec, plugins(options))
-    dataset, bad_cases = with_label_rules(discover(options.dataset), options), dict[str, str]()
+    dataset = with_rules(discover(options.dataset, layout=layout_of(options)), options)
+    bad_cases = dict[str, str]()
     proposal = _propose(dataset, options, memory if options.config else None, bad_cases)
     proposal = _with_memory(proposal, memory, options)
     if options.output:
         proposal.save(options.output)
         print("\n".join(_summary(proposal)))
         if options.fit_config:
-            _write_fit_config(options, proposal, memory)
+            _write_fit_config(options, proposal, memory, dataset)
         print(f"\nwritten  {' '.join(filter(None, (options.output, options.fit_config)))}")
         print(f"next     {_next_command(options)}")
     else:
@@ -150,11 +152,16 @@ def _network_of(names: Sequence[str]) -> dict[str, object]:
     return read_network(names)
 
 
-def _write_fit_config(options: Namespace, proposal: Proposal, memory: OperatorMemory) -> None:
+def _write_fit_config(
+    options: Namespace, proposal: Proposal, memory: OperatorMemory, dataset: Dataset
+) -> None:
     from medconv.cli.planned_config import planned_config
     from medconv.io import write_text
 
-    text = planned_config(options.config or ["hippocampus_plain"], options, proposal, memory.spec)
+    module, recipe = ("NiftiDataModule", "hippocampus_plain")
+    if dataset.is_microscopy:
+        module, recipe = ("MicroscopyDataModule", "nuclei_plain")
+    text = planned_config(options.config or [recipe], options, proposal, memory.spec, module)
     write_text(options.fit_config, text)
 
 
@@ -170,7 +177,7 @@ def _next_command(options: Namespace) -> str:
 def _summary(proposal: Proposal) -> Iterator[str]:
     plan, network, training = proposal.plan, proposal.network, proposal.training
     rows = {
-        "plan.spacing_mm": _by(plan.spacing_mm) + " mm",
+        "plan.spacing_mm": f"{_by(plan.spacing_mm)} {plan.unit}",
         "plan.normalization": ", ".join(plan.normalization),
         "plan.patch_size": _by(plan.patch_size),
         "training.batch_size": str(training.batch_size),
@@ -185,15 +192,13 @@ def _summary(proposal: Proposal) -> Iterator[str]:
 
 def _remarks(proposal: Proposal) -> Iterator[str]:
     """What the user should know before training."""
-    from medconv.planning import kind_of_channel
+    from medconv.planning import guessed_channels
 
-    for name in proposal.plan.channel_names:
-        if (
-            not kind_of_channel(name).is_known
-            and proposal.reasons["plan.normalization"] != "given by the user"
-        ):
-            yield f"channel {kind_of_channel(name).reason}; or give --normalization"
-    for name, facts in proposal.fingerprint.get("class_volumes_ml", {}).items():
+    if proposal.reasons["plan.normalization"] != "given by the user":
+        for reason in guessed_channels(proposal.plan.channel_names, proposal.plan.normalization):
+            yield f"channel {reason}; or give --normalization"
+    seen = proposal.fingerprint
+    for name, facts in (seen.get("class_volumes_ml") or seen.get("class_pixels") or {}).items():
         if not facts["cases"]:
             yield f"class {name!r} occurs in no case: nothing can be learned of it"
 
@@ -212,7 +217,7 @@ def _by(numbers: Sequence[float]) -> str:
 def _parse(words: Sequence[str]) -> Namespace:
     parser = command_parser("plan", _DESCRIPTION)
     add = parser.add_argument
-    add("dataset", help="folder with dataset.json (Decathlon, nnU-Net raw), or a CSV")
+    add("dataset", help="folder with dataset.json, folder with images/ and labels/, or a CSV")
     add("-o", "--output", type=str, default=None, help="YAML file; without, it is printed")
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--config", action="append", default=[], help="whose operators count for the memory; repeat to merge")
@@ -227,7 +232,12 @@ def _parse(words: Sequence[str]) -> Namespace:
         default=None,
         help="zscore, percentile, ct or none, one a channel",
     )
-    add("--orientation", type=str, default="RAS", help="directions of the axes in 3-D")
+    add(
+        "--orientation",
+        type=str | None,
+        default=None,
+        help="directions of the axes in 3-D; RAS where none are given, native for microscopy",
+    )
     add("--resolution", type=Literal["full", "low"], default="full", help="low: until a patch sees a quarter")
     add(
         "--device",
@@ -236,10 +246,12 @@ def _parse(words: Sequence[str]) -> Namespace:
         help="where a step is tried; auto: a GPU",
     )
     add("--skip-bad-cases", action="store_true", help="leave out cases that cannot be used; exit code 1")
-    add_label_options(parser)
+    add_layout_options(parser)
+    add_rule_options(parser)
     add_plugin_option(parser)
     examples = {
-        **LABEL_EXAMPLES,
+        **RULE_EXAMPLES,
+        **LAYOUT_EXAMPLES,
         "spacing_mm": "--spacing-mm '[1,1,2.5]'",
         "patch": "--patch '[64,64,64]'",
         "normalization": "--normalization '[ct,zscore]'",

@@ -9,34 +9,36 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
+from medconv.cli.dataset_rules import DATASET_RULES
 from medconv.cli.describe import read_config
-from medconv.cli.label_rules import LABEL_RULES
+from medconv.cli.image_layout import layout_settings, take_layout
 from medconv.cli.operator_cost import planned_settings
 from medconv.planning import Proposal
 
-_DATA_MODULE = "NiftiDataModule"
+_FILE_MODULES = ("NiftiDataModule", "MicroscopyDataModule")
 _DECIDED = ("root", "plan", "steps_per_epoch", "spacing_mm", "patch_size", "batch_size", "normalization")
 """What the plan decides, or the command says."""
 
 
-def take_label_rules(names: Sequence[str], options: Namespace) -> None:
-    """Let a plan that comes with a configuration follow the label rules of its recipe where none were typed."""
+def take_rules(names: Sequence[str], options: Namespace) -> None:
+    """Let a plan that comes with a configuration follow its recipe where the rules of the data were not typed."""
     recipe = _kept_settings(read_config(names))
-    for name in LABEL_RULES:
+    for name in DATASET_RULES:
         if getattr(options, name) is None:
             setattr(options, name, recipe.get(name))
+    take_layout(recipe, options)
 
 
 def _kept_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's own settings of the data; those of another data module mean something else."""
     data = recipe.get("data") or {}
-    if str(data.get("class_path", "")).rpartition(".")[2] != _DATA_MODULE:
+    if str(data.get("class_path", "")).rpartition(".")[2] not in _FILE_MODULES:
         return {}
     return {key: value for key, value in (data.get("init_args") or {}).items() if key not in _DECIDED}
 
 
 def planned_config(
-    names: Sequence[str], options: Namespace, proposal: Proposal, spec: Mapping[str, Any]
+    names: Sequence[str], options: Namespace, proposal: Proposal, spec: Mapping[str, Any], data_module: str
 ) -> str:
     """YAML text: the recipe of a configuration, with network, data and length as planned.
 
@@ -45,6 +47,7 @@ def planned_config(
         options: Of ``medconv plan``: the dataset and the plan file.
         proposal: What was planned.
         spec: The network whose operators are kept.
+        data_module: Name of the class that serves the dataset.
     """
     recipe = read_config(names)
     network = {
@@ -57,7 +60,7 @@ def planned_config(
         "seed_everything": recipe.get("seed_everything", 0),
         "model": {**{k: v for k, v in recipe["model"].items() if k != "network"}, "network": network},
         "data": {
-            "class_path": "medconv.datamodules.NiftiDataModule",
+            "class_path": f"medconv.datamodules.{data_module}",
             "init_args": {
                 "root": str(Path(options.dataset)),
                 "plan": str(Path(options.output)),
@@ -65,8 +68,11 @@ def planned_config(
                 # a recipe that nobody named says nothing about these data
                 **(_kept_settings(recipe) if options.config else {}),
                 **{
-                    name: getattr(options, name) for name in LABEL_RULES if getattr(options, name) is not None
+                    name: getattr(options, name)
+                    for name in DATASET_RULES
+                    if getattr(options, name) is not None
                 },
+                **layout_settings(options),
             },
         },
         "trainer": {**trainer, "max_epochs": proposal.training.epochs},

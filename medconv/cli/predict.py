@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
 from medconv.cli.predict_devices import predict_on_devices
@@ -30,12 +31,14 @@ Write a mask for every volume, on its own grid and with its header.
   medconv predict -i imagesTs -o masks fold_0.ckpt fold_1.ckpt --skip-existing
   medconv predict -i imagesTs -o masks best.ckpt --shard $SLURM_ARRAY_TASK_ID/20
   medconv predict -i study/ -o masks best.ckpt --stats volumes.csv --preview --report run.json
+  medconv predict -i wells/ -o masks best.ckpt --channel 0 --pixel-size-um 0.65
 
 Inputs: NIfTI, NRRD or MetaImage files (4-D, or CASE_0000, CASE_0001 … for channels), folders of them, folders with
-a DICOM series or of such folders, quoted patterns, and CSV tables (image or image_0, image_1 …, case_id). Masks are
-NIfTI. What else is asked for lies in folders beside them: per_class, probabilities, entropy, preview, dicom_seg;
-labels.txt and labels.ctbl name the labels for ITK-SNAP and 3D Slicer. Of several jobs on one folder each takes
-the cases that no other is making.
+a DICOM series or of such folders, PNG, JPEG, BMP, TIFF and OME-TIFF images, OME-Zarr folders, quoted patterns, and
+CSV tables (image or image_0, image_1 …, case_id). Masks are called like their inputs: NIfTI, but .tif for PNG, JPEG,
+BMP and TIFF, .ome.tif for OME-TIFF, .zarr for OME-Zarr; -o mask.png for one. What else is asked for lies in folders
+beside them: per_class, probabilities, entropy, preview, dicom_seg; labels.txt and labels.ctbl name the labels for
+ITK-SNAP and 3D Slicer. Of several jobs on one folder each takes the cases that no other is making.
 """
 
 _TERMINATED = 143
@@ -71,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
         postprocessing=Postprocessing.load(options.postprocessing) if options.postprocessing else None,
         allow=plugins(options),
     )
-    cases = collect_inputs(options.input, predictor.plan.in_channels, predictor.plan.channel_names)
+    plan, layout = predictor.plan, layout_of(options)
+    cases = collect_inputs(options.input, plan.in_channels, plan.channel_names, layout)
     outputs = plan_outputs(cases, options.output)
     if options.shard:
         mine = {id(case) for case in shard_cases(cases, *options.shard)}
@@ -80,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
     companions = companions_of(options, cases, predictor)
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
+    companions += files.companions
     print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
     keeps = any(companion.needs_probabilities for companion in companions)
     announcement, has_room = announce_memory(predictor, cases, probabilities=keeps)
@@ -161,7 +166,7 @@ def _write(files: RunFiles, status: str) -> dict[str, str]:
 def _parse(words: Sequence[str]) -> Namespace:
     parser = _parser()
     try:
-        options = parse(parser, words)
+        options = parse(parser, words, LAYOUT_EXAMPLES)
     except ConfigError as error:
         if "required: checkpoint" not in str(error):
             raise
@@ -198,7 +203,7 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("checkpoint", nargs="+", help=".ckpt of medconv fit; several are an ensemble")
     add("-i", "--input", nargs="+", action="extend", required=True, help="files, folders, quoted patterns")
-    add("-o", "--output", required=True, help="a file for one input, else a folder")
+    add("-o", "--output", required=True, help="a file (.nii.gz, .tif, .png …) for one input, else a folder")
     add("--skip-existing", action="store_true", help="leave masks alone that exist")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--overlap", type=float, default=0.5, help="share by which tiles overlap, 0 up to 1")
@@ -230,6 +235,7 @@ def _parser() -> ArgumentParser:
         default="auto",
         help="auto: bf16 on a GPU",
     )
+    add_layout_options(parser)
     add_file_options(parser)
     add_plugin_option(parser)
     return parser

@@ -29,10 +29,10 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
         raise ConfigError(
             f"--devices counts them itself: expected --device cuda or cpu, got {options.device!r}"
         )
-    if options.stats or options.report:
+    if options.stats or options.region_table or options.report:
         raise ConfigError(
-            "every device would write the same --stats or --report; start one command a share instead, each with "
-            "--shard i/n and files of its own"
+            "every device would write the same --stats, --region-table or --report; start one command a share instead, "
+            "each with --shard i/n and files of its own"
         )
     number, count = options.shard or (1, 1)
     rest = _without(words, ("--devices", "--device", "--shard"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.paths import require_output_folder
+from medconv.cli.predict_regions import RegionFile
 from medconv.errors import MedconvError
 
 if TYPE_CHECKING:
@@ -25,8 +26,15 @@ def add_file_options(parser: ArgumentParser) -> None:
     add("--save-probabilities", action="store_true", help="probability of each class too, 16 bits a voxel")
     add("--uncertainty", action="store_true", help="entropy map too, and how sure each structure is")
     add("--preview", action="store_true", help="a picture of each mask on its image too")
+    add("--rois", action="store_true", help="regions for ImageJ too, one an object; for single objects")
     add("--dicom-seg", action="store_true", help="a DICOM segmentation too; for DICOM series")
     add("--stats", type=str, default=None, help=".csv: volume, place, intensity of each structure")
+    add(
+        "--region-table",
+        type=str,
+        default=None,
+        help=".csv: size, place, intensity, shape of each object, in um",
+    )
     add("--report", type=str, default=None, help=".json: versions, settings, what became of each case")
 
 
@@ -34,7 +42,7 @@ def companions_of(options: Namespace, cases: Sequence[InputCase], predictor: Pre
     """What the options ask to be written beside each mask.
 
     Raises:
-        ConfigError: A DICOM segmentation of something else, or without the library for it.
+        ConfigError: A DICOM segmentation of something else, regions of anything but objects, or no library for them.
     """
     from medconv.inference.companions import Entropy, PerClass, Place, Probabilities
     from medconv.inference.outputs import is_mask_file
@@ -52,6 +60,13 @@ def companions_of(options: Namespace, cases: Sequence[InputCase], predictor: Pre
 
         require_series(cases)
         companions.append(DicomSegmentation(place))
+    if options.rois:
+        from medconv.inference.object_files import Rois, require_objects
+        from medconv.io.imagej_rois import require_roifile
+
+        require_objects(predictor.plan, "--rois")
+        require_roifile()
+        companions.append(Rois(place))
     if options.preview:
         from medconv.reporting.preview import Preview
 
@@ -76,6 +91,8 @@ def prepare_places(options: Namespace, predictor: Predictor) -> list[str]:
         require_output_folder(output.parent)
         return []
     require_output_folder(output)
+    if predictor.plan.instances is not None:
+        return []  # numbers of objects have no names
     foreign = write_label_files(output, predictor.label_names)
     return [
         f"{path} belongs to something else and stays; label names lie in the masks only" for path in foreign
@@ -101,12 +118,21 @@ class RunFiles:
         self._cases = {case.case_id: case for case in cases}
         self._started = datetime.now(UTC)
         self._results: list[CaseResult] = []
-        self._table = None
+        self._table = self._regions = None
+        if options.region_table is not None:
+            self._regions = RegionFile(
+                options.region_table, predictor, self._cases, keep_earlier=options.skip_existing
+            )
         if options.stats is not None:
             names = predictor.plan.channel_names
             self._table = StatisticsTable(options.stats, names, has_probabilities=options.uncertainty)
             if options.skip_existing:
                 self._table.keep_earlier()
+
+    @property
+    def companions(self) -> list[Companion]:
+        """What measures objects while masks are written."""
+        return [] if self._regions is None else [self._regions.collector]
 
     @property
     def is_measuring(self) -> bool:
@@ -116,6 +142,8 @@ class RunFiles:
     def add(self, result: CaseResult) -> str:
         """Take a case in; the problem with its row, if there is one."""
         self._results.append(result)
+        if self._regions is not None and (problem := self._regions.add(result)):
+            return problem
         if self._table is None or result.status == "failed":
             return ""
         if result.status == "ok":
@@ -129,7 +157,7 @@ class RunFiles:
         from medconv.inference.run_record import run_record
         from medconv.io import write_text
 
-        written = [] if self._table is None else [self._table.write()]
+        written = [table.write() for table in (self._table, self._regions) if table is not None]
         if self._options.report is not None:
             record = run_record(
                 self._predictor,
@@ -146,15 +174,23 @@ class RunFiles:
 
     def _measure_earlier(self, result: CaseResult) -> str:
         """The row of a mask that an earlier run made."""
+        from medconv.inference.outputs import is_made
         from medconv.inference.statistics import measure_mask
 
         assert self._table is not None
-        if not result.output.is_file():
+        if not is_made(result.output):
             return f"no row in {self._table.path.name}, another job is making the mask"
         plan = self._predictor.plan
         try:
-            paths = self._cases[result.case_id].paths
-            structures = measure_mask(paths, result.output, plan.label_names, plan.in_channels)
+            case = self._cases[result.case_id]
+            structures = measure_mask(
+                case.paths,
+                result.output,
+                self._predictor.label_names,
+                plan.in_channels,
+                case.layout,
+                has_objects=plan.instances is not None,
+            )
         except MedconvError as error:
             return f"no row in {self._table.path.name}: {error}"
         self._table.add(result.case_id, structures)

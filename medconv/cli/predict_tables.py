@@ -16,12 +16,15 @@ from medconv.errors import ConfigError
 TABLE_COLUMNS = ("case", "label", "name", "voxels", "volume_ml")
 """With which every table of structures begins."""
 
+REGION_TABLE_COLUMNS = ("case", "object")
+"""With which every table of objects begins."""
+
 REPORT_KEYS = ("schema", "status", "command", "versions", "cases")
 """Which every report of a run has."""
 
 
 def require_own_files(options: Namespace) -> None:
-    """Refuse a ``--stats`` or ``--report`` that would cost the user a file, or rows of another job.
+    """Refuse a ``--stats``, ``--region-table`` or ``--report`` that would cost the user a file, or rows of another job.
 
     Args:
         options: Of the command, parsed; ``shard`` as a pair.
@@ -34,13 +37,17 @@ def require_own_files(options: Namespace) -> None:
     if options.stats is not None:
         require_output_file(options.stats, ".csv", "--stats")
         _refuse_input(options.stats, inputs, "--stats")
-        _require_table(Path(options.stats))
+        _require_table(Path(options.stats), "--stats", TABLE_COLUMNS)
+    if options.region_table is not None:
+        require_output_file(options.region_table, ".csv", "--region-table")
+        _refuse_input(options.region_table, inputs, "--region-table")
+        _require_table(Path(options.region_table), "--region-table", REGION_TABLE_COLUMNS)
     if options.report is not None:
         require_output_file(options.report, ".json", "--report")
         _refuse_input(options.report, inputs, "--report")
         _require_report(Path(options.report))
     if options.shard and options.shard[1] > 1:
-        for option in ("stats", "report"):
+        for option in ("stats", "region_table", "report"):
             _require_number(getattr(options, option), option, *options.shard)
 
 
@@ -49,7 +56,7 @@ def _refuse_input(path: str, inputs: Sequence[str], option: str) -> None:
         raise ConfigError(f"{option}: {path} is an input and would be replaced; name another file")
 
 
-def _require_table(path: Path) -> None:
+def _require_table(path: Path, option: str, expected: Sequence[str]) -> None:
     if not _has_content(path):
         return
     try:
@@ -57,9 +64,9 @@ def _require_table(path: Path) -> None:
             columns = tuple(next(csv.reader(stream), ()))
     except (OSError, ValueError, csv.Error):
         columns = ()
-    if columns[: len(TABLE_COLUMNS)] != TABLE_COLUMNS:
+    if columns[: len(expected)] != tuple(expected):
         raise ConfigError(
-            f"--stats: {path} exists and is no table of medconv predict (expected columns {', '.join(TABLE_COLUMNS)} "
+            f"{option}: {path} exists and is no table of medconv predict (expected columns {', '.join(expected)} "
             f"…, got {', '.join(columns)[:80] or 'none'}), so it is not replaced; name another file"
         )
 
@@ -85,7 +92,10 @@ def _has_content(path: Path) -> bool:
 def _require_number(path: str | None, option: str, number: int, count: int) -> None:
     """A name that all shards share loses the rows of all but the last; one with the number of the shard does not."""
     if path is not None and number not in map(int, re.findall(r"\d+", path)):
-        own = Path(path).with_name(f"{Path(path).stem}_{number}{Path(path).suffix}")
+        own, option = (
+            Path(path).with_name(f"{Path(path).stem}_{number}{Path(path).suffix}"),
+            option.replace("_", "-"),
+        )
         raise ConfigError(
             f"--{option}: {count} shards would write the same {path}; give each a file of its own that is called after "
             f"its number, here --{option} {own}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
 from medconv.cli.paths import require_file, require_output_folder
 from medconv.errors import ConfigError
@@ -21,24 +22,28 @@ def main(argv: Sequence[str]) -> int:
     """Write the page and say where it is. Returns the exit code."""
     parser = command_parser("view", _DESCRIPTION)
     add = parser.add_argument
-    add("image", help="a volume or slice")
+    add("image", help="a volume, slice or microscopy image")
     add("masks", nargs="*", help="label maps on the grid of the image")
     add("-o", "--output", type=str, default=None, help="the page; default: IMAGE.html in this folder")
     add("--label-names", type=dict[int, str], default={}, help="names of labels; default: what files declare")
     add("--channel", type=int, default=0, help="which channel of the image, from 0")
+    add_layout_options(parser, has_channel=False)
     add("--title", type=str, default=None, help="heading; default: the name of the image")
     add("--max-voxels", type=int, default=2**26, help="larger images need --downsample")
     add("--downsample", action="store_true", help="show a larger image coarser")
     add("--overwrite", action="store_true", help="replace a page that exists")
-    options = parse(parser, argv[1:], {"label_names": "--label-names '{1: head, 2: tail}'"})
+    options = parse(
+        parser, argv[1:], {"label_names": "--label-names '{1: head, 2: tail}'", **LAYOUT_EXAMPLES}
+    )
     for path, what in [(options.image, "volume"), *((mask, "mask") for mask in options.masks)]:
         if not Path(path).is_dir():  # a DICOM series is a folder
             require_file(path, what)
     output = _output(options.output, options.image, options.overwrite)
-    from medconv.reporting.viewer import view  # half a second: NumPy, nibabel
+    from medconv.io import read_image  # half a second: NumPy, nibabel
+    from medconv.reporting.viewer import view
 
     viewer = view(
-        options.image,
+        read_image([options.image], layout=layout_of(options, has_channel=False)),
         *options.masks,
         label_names=options.label_names,
         channel=options.channel,

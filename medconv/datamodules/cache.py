@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from medconv.datamodules.npz import is_intact, map_arrays
 from medconv.datamodules.record_json import record_from_json, record_to_json
 from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
+from medconv.io.microscopy.formats import in_zarr, is_mask_pattern, mask_files
 from medconv.planning import Plan
 from medconv.transforms.crop import find_locations
-from medconv.transforms.preprocess import Preprocessor, Record
+from medconv.transforms.preprocess import Preprocessor
+from medconv.transforms.record import Record
 
 Array = npt.NDArray[Any]
 
@@ -109,12 +111,14 @@ class CaseCache:
 
     def path(self, case: Case) -> Path:
         """Where the entry of a case lies, or will lie."""
-        facts = {
+        facts: dict[str, Any] = {
             "schema": _SCHEMA,
             "versions": [__version__, np.__version__, torch.__version__],
             "plan": {name: value for name, value in self.plan.to_dict().items() if name != "patch_size"},
             "files": [_identity(path) for path in (*case.images, case.label)],
         }
+        if case.layout.is_stated:
+            facts["layout"] = asdict(case.layout)
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return self.folder / f"{case.case_id}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
@@ -136,9 +140,9 @@ class CaseCache:
         if case.label is None:
             raise BadImageError("no label map; draw one, or leave the case out of the training set")
         prepare = Preprocessor(self.plan)
-        volume = read_image(case.images, channels=self.plan.in_channels)
-        allowed = set(self.plan.label_names) | {self.plan.ignore_label or 0}
-        labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=volume)
+        volume = read_image(case.images, channels=self.plan.in_channels, layout=case.layout)
+        reader = reader_for(case.label, case.layout.of_labels())
+        labels = reader.read_labels(case.label, allowed=self.plan.declared.allowed, like=volume)
         image, record = prepare.apply(volume)
         label = prepare.apply_label(labels, record).numpy()
         arrays = {
@@ -166,8 +170,9 @@ def _read(path: Path) -> PreparedCase:
 
 def _identity(path: Path | None) -> list[str | int] | None:
     """Path, size and time of change, of each slice of a series; a missing file has none, reading it tells more."""
-    if path is None or not path.exists():
+    masks = mask_files(path) if path is not None and is_mask_pattern(path) else []
+    if path is None or not (masks or path.exists()):
         return None
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = sorted(path.rglob("*") if in_zarr(path) else path.iterdir()) if path.is_dir() else masks or [path]
     states = [(file.name, file.stat()) for file in files]
     return [str(path.resolve()), *(part for n, s in states for part in (n, s.st_size, s.st_mtime_ns))]

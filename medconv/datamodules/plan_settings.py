@@ -65,12 +65,14 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: 
     """
     proposal = Proposal.load(path)
     plan, headers = proposal.plan, read_headers(dataset)
+    declared = plan.declared
     as_planned = replace(
         dataset,
-        label_names=plan.label_names,
-        regions=plan.regions,
-        regions_class_order=plan.regions_class_order,
-        ignore_label=plan.ignore_label,
+        label_names=declared.names,
+        regions=declared.regions,
+        regions_class_order=declared.regions_class_order,
+        ignore_label=declared.ignore_label,
+        instances=declared.instances,
     )
     proposal.dataset.require(
         DatasetIdentity.of(dataset, headers),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medconv.transforms.preprocess import Record
+from medconv.transforms.record import Record
 from medconv.types import Geometry
 
 
@@ -41,9 +41,10 @@ def _geometry_to_plain(geometry: Geometry) -> dict[str, Any]:
         "affine": np.asarray(geometry.affine).tolist(),
         "spacing_mm": list(geometry.spacing_mm),
         "orientation": geometry.orientation,
+        "unit": geometry.unit,
     }
 
 
 def _geometry_from_plain(values: dict[str, Any]) -> Geometry:
     affine = np.asarray(values["affine"], np.float64)
-    return Geometry(affine, tuple(values["spacing_mm"]), values["orientation"])
+    return Geometry(affine, tuple(values["spacing_mm"]), values["orientation"], values.get("unit", "mm"))

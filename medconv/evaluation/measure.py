@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from math import inf, nan
-from typing import Any
+from typing import Any, Protocol
 
 from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.evaluation.pairs import Pair
-from medconv.io import reader_for, require_same_grid
+from medconv.evaluation.read_pair import read_maps
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
 from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.grid import labels_in
@@ -34,7 +34,7 @@ class CaseOutcome:
     """
 
     pair: Pair
-    rows: tuple[CaseRow, ...] = ()
+    rows: tuple[Any, ...] = ()
     problem: str = ""
     remark: str = ""
 
@@ -46,6 +46,7 @@ class EveryLabel:
     Args:
         tolerance_mm: Of the normalised surface Dice, for all of them.
         convention: What counts as surface; see ``SurfaceConvention``.
+        ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
 
     Raises:
         ConfigError: A tolerance below 0 mm, or none.
@@ -57,6 +58,7 @@ class EveryLabel:
 
     tolerance_mm: float = TOLERANCE_MM
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
+    ignore_label: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance_mm < inf:
@@ -64,21 +66,42 @@ class EveryLabel:
 
     def structures(self, found: Sequence[int]) -> Structures:
         """What to measure in a case with these labels; an image without any is measured by one that it lacks."""
-        names = {label: f"label_{label}" for label in found or [1]}
-        return Structures(names, tolerances_mm=self.tolerance_mm, convention=self.convention)
+        labels = [label for label in found if label != self.ignore_label]
+        names = {label: f"label_{label}" for label in labels or [2 if self.ignore_label == 1 else 1]}
+        return Structures(
+            names,
+            tolerances_mm=self.tolerance_mm,
+            convention=self.convention,
+            ignore_label=self.ignore_label,
+        )
 
 
-def measure_pair(pair: Pair, structures: Structures | EveryLabel | None) -> CaseOutcome:
+_VOLUMES = ("ref_volume_ml", "pred_volume_ml", "volume_difference_ml")
+_NO_SIZE = "nobody says how large a pixel is, so there are no distances and volumes; give --pixel-size-um, such as 0.65"
+
+
+class FileMeasure(Protocol):
+    """Something that reads the files of a pair and measures them, in any process."""
+
+    def measure_files(self, pair: Pair) -> Sequence[Any]:
+        """Rows of one kind."""
+
+
+Measured = Structures | EveryLabel | FileMeasure | None
+"""What can be measured of pairs of files; ``None`` is ``EveryLabel()``."""
+
+
+def measure_pair(pair: Pair, what: Measured) -> CaseOutcome:
     """Read and measure one pair; whatever is wrong with it is told, not raised.
 
     Args:
         pair: Its files.
-        structures: What to measure; ``None`` is ``EveryLabel()``.
+        what: What to measure; ``None`` is ``EveryLabel()``.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            rows = _measure(pair, structures)
+            rows = _measure(pair, what)
     except MedconvError as error:
         return CaseOutcome(pair, problem=str(error))
     except Exception as error:  # one faulty case must not cost the others; it is reported and counted
@@ -87,29 +110,26 @@ def measure_pair(pair: Pair, structures: Structures | EveryLabel | None) -> Case
     return CaseOutcome(pair, tuple(rows), remark="; ".join(remarks))
 
 
-def _measure(pair: Pair, structures: Structures | EveryLabel | None) -> list[CaseRow]:
-    reference = reader_for(pair.reference).read_labels(pair.reference)
-    prediction = reader_for(pair.prediction).read_labels(pair.prediction)
-    require_same_grid(reference, prediction)
-    ref, pred = reference.data[0], prediction.data[0]
-    spacing_mm = reference.geometry.spacing_mm
-    if ref.shape[-1] == 1:
-        # a slice is an image of two axes: in three, every voxel of it would lie on a surface
-        ref, pred, spacing_mm = ref[..., 0], pred[..., 0], spacing_mm[:2]
-    structures = EveryLabel() if structures is None else structures
+def _measure(pair: Pair, what: Measured) -> Sequence[Any]:
+    if what is not None and not isinstance(what, Structures | EveryLabel):
+        return what.measure_files(pair)
+    pred, ref, spacing_mm = read_maps(pair)
+    structures = EveryLabel() if what is None else what
     if isinstance(structures, EveryLabel):
         structures = structures.structures(sorted({*labels_in(ref), *labels_in(pred)}))
+    if spacing_mm is None:
+        warnings.warn(_NO_SIZE, UserWarning, stacklevel=2)
+        rows = structures.measure(pair.case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
+        return [replace(row, spacing_mm=(), diagonal_mm=nan, **dict.fromkeys(_VOLUMES, nan)) for row in rows]
     return structures.measure(pair.case_id, pred, ref, spacing_mm)
 
 
-def measure_pairs(
-    pairs: Iterable[Pair], structures: Structures | EveryLabel | None, workers: int = 0
-) -> Iterator[CaseOutcome]:
+def measure_pairs(pairs: Iterable[Pair], what: Measured, workers: int = 0) -> Iterator[CaseOutcome]:
     """Measure pair after pair and tell of each when it is done, in no fixed order.
 
     Args:
         pairs: As from ``match_cases``.
-        structures: See ``measure_pair``.
+        what: See ``measure_pair``.
         workers: Processes; 0 takes one a core where there are cases enough, 1 stays in this one.
 
     Raises:
@@ -124,23 +144,23 @@ def measure_pairs(
     if not workers:
         workers = max(1, min(multiprocessing.cpu_count(), len(listed) // _CASES_A_WORKER))
     if workers == 1:
-        yield from (measure_pair(pair, structures) for pair in listed)
+        yield from (measure_pair(pair, what) for pair in listed)
         return
     # a fresh interpreter inherits neither threads nor locks of this one
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from _in_flight(pool, listed, structures, 2 * workers)
+        yield from _in_flight(pool, listed, what, 2 * workers)
 
 
 def _in_flight(
-    pool: ProcessPoolExecutor, pairs: list[Pair], structures: Structures | EveryLabel | None, limit: int
+    pool: ProcessPoolExecutor, pairs: list[Pair], what: Measured, limit: int
 ) -> Iterator[CaseOutcome]:
     waiting: dict[Future[CaseOutcome], Pair] = {}
     queue = iter(pairs)
     try:
         while True:
             while len(waiting) < limit and (pair := next(queue, None)) is not None:
-                waiting[pool.submit(measure_pair, pair, structures)] = pair
+                waiting[pool.submit(measure_pair, pair, what)] = pair
             if not waiting:
                 return
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -195,6 +215,6 @@ def _absent(like: CaseRow, label: int, name: str) -> CaseRow:
     undefined = ("dice", "iou", "nsd", "sensitivity", "precision", "hd_mm", "hd95_mm", "assd_mm", "masd_mm")
     volume = nan if like.ref_volume_ml != like.ref_volume_ml else 0.0
     nothing: dict[str, Any] = dict.fromkeys(undefined, nan)
-    nothing |= dict.fromkeys(("ref_volume_ml", "pred_volume_ml", "volume_difference_ml"), volume)
+    nothing |= dict.fromkeys(_VOLUMES, volume)
     nothing |= dict.fromkeys(("tp_voxels", "ref_voxels", "pred_voxels"), 0)
     return replace(like, label=label, name=name, ref_empty=True, pred_empty=True, **nothing)

@@ -12,9 +12,11 @@ from medconv.inference.outputs import plan_outputs
 from medconv.inference.postprocess import Postprocessing, Rule
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
+from medconv.inference.separation import Separation, separate
 from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
 from medconv.inference.tune_postprocessing import PostprocessingTuner, Tuned
+from medconv.inference.tune_separation import SeparationTuner, TunedSeparation
 from medconv.inference.window import sliding_window
 from medconv.planning import mirror_axes
 
@@ -30,7 +32,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Rule",
+    "Separation",
+    "SeparationTuner",
     "Tuned",
+    "TunedSeparation",
     "announce_memory",
     "collect_inputs",
     "load",
@@ -41,6 +46,7 @@ __all__ = [
     "predict_case",
     "predict_cases",
     "read_checkpoint",
+    "separate",
     "shard_cases",
     "sliding_window",
 ]

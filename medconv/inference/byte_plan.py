@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, prod
 
+from medconv.inference.separation import separation_bytes
+from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES
 from medconv.inference.ways import Way
 from medconv.transforms import rows_at_once
 
@@ -34,6 +37,7 @@ class CaseSize:
         num_classes: ``K``.
         patches: Patch size of each network of the ensemble.
         tile_bytes: What each network takes for one tile beside its weights.
+        has_objects: Whether single objects are told apart.
     """
 
     channels: int
@@ -43,6 +47,7 @@ class CaseSize:
     num_classes: int
     patches: tuple[tuple[int, ...], ...]
     tile_bytes: tuple[int, ...]
+    has_objects: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,14 @@ def plan_bytes(
         Arithmetic only.
     """
     voxels, work = case.channels * prod(case.shape) * _FLOAT, case.channels * prod(case.work_shape) * _FLOAT
-    out = prod(case.shape) * (1 if case.num_classes <= 256 else 2)
+    out = prod(case.shape) * (4 if case.has_objects else 1 if case.num_classes <= 256 else 2)
     axes = len(case.patches[0])
     prepare = _prepare_bytes(case, voxels, work, way)
     compute = work + _gathered_bytes(case, axes, way) + _slab_bytes(case, way)
     cleaning = _CLEANING * prod(case.shape) if is_cleaned else 0
+    if case.has_objects:
+        cleaning = separation_bytes(case.shape)
+        kept_bytes += fields_bytes(case.shape)
     tiles = max(case.tile_bytes) * way.tile_batch + 2 * _padded_tile(case)
     if way.device.type == "cpu":
         # networks of an accelerator are copied to the processor while it computes a case
@@ -111,6 +119,11 @@ def plan_bytes(
     host = sum(stages) if overlapped else max(stages)
     host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
     return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes))
+
+
+def fields_bytes(shape: Sequence[int]) -> int:
+    """Main memory of the two fields of single objects; on disk, where they would fill it."""
+    return min(2 * 2 * prod(shape), LARGEST_IN_MEMORY_BYTES)
 
 
 def _prepare_bytes(case: CaseSize, voxels: int, work: int, way: Way) -> int:

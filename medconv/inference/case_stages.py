@@ -12,6 +12,7 @@ from typing import Literal
 from medconv.errors import BadImageError, MedconvError
 from medconv.inference.companions import Companion
 from medconv.inference.inputs import InputCase
+from medconv.inference.outputs import is_made
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
 from medconv.inference.remarks import noted
@@ -128,7 +129,9 @@ class CaseStages:
             elif self._is_done(way.output):  # by a job that has just finished it
                 way.end("skipped", "its mask exists")
             else:
-                way.volume = to_volume(way.case.paths, self._predictor.plan.in_channels)
+                way.volume = to_volume(
+                    way.case.paths, self._predictor.plan.in_channels, layout=way.case.layout
+                )
         return way
 
     def goes_alone(self, way: CaseOnItsWay) -> bool:
@@ -191,7 +194,7 @@ class CaseStages:
         return True
 
     def _is_done(self, output: Path) -> bool:
-        return self._skip_existing and all(path.is_file() for path in _files_of(output, self._companions))
+        return self._skip_existing and all(map(is_made, _files_of(output, self._companions)))
 
 
 @contextmanager
@@ -211,9 +214,12 @@ def _blamed(way: CaseOnItsWay) -> Iterator[None]:
 
 def _structures(prediction: Prediction) -> tuple[Structure, ...]:
     volume = prediction.volume
-    labels = prediction.labels.reshape(volume.shape)
-    names, order = prediction.label_names, prediction.regions_class_order
-    return tuple(measure_structures(labels, volume, names, prediction.probabilities, order))
+    labels = prediction.class_labels.reshape(volume.shape)
+    names, order, shares = prediction.label_names, prediction.regions_class_order, prediction.probabilities
+    if prediction.has_objects:
+        # the first region is the foreground; of inside and rim no single channel says how sure it is
+        order, shares = order[:1], shares[:1] if shares is not None and order else None
+    return tuple(measure_structures(labels, volume, names, shares, order))
 
 
 def _files_of(output: Path, companions: Sequence[Companion]) -> list[Path]:

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from medconv.errors import MedconvError
 from medconv.inference.prediction import Prediction
 from medconv.inference.uncertainty import entropy_map
-from medconv.io import stem_of, suffix_of, write_labels
-from medconv.io.nifti.shares import write_shares
+from medconv.io import mask_suffix_for, stem_of, write_labels, write_shares
 
 
 class Companion(Protocol):
@@ -74,7 +73,7 @@ class PerClass:
 
     def write(self, prediction: Prediction, mask: Path) -> None:
         """Also empty ones, so that nobody takes an absent structure for a missing file."""
-        labels = prediction.labels.reshape(prediction.volume.shape)
+        labels = prediction.class_labels.reshape(prediction.volume.shape)
         for value, path in zip(file_names(self.label_names), self.files(mask), strict=True):
             names = {0: "background", 1: self.label_names[value]}
             write_labels(path, (labels == value).view("uint8"), prediction.volume, names)
@@ -146,7 +145,8 @@ def _free_name(name: str, value: int, taken: set[str]) -> str:
 
 
 def _suffix(mask: Path) -> str:
-    return suffix_of(mask) or ".nii.gz"
+    """TIFF beside masks of microscopy images, whatever those are."""
+    return suffix if (suffix := mask_suffix_for(mask)) != ".zarr" else ".tif"
 
 
 def _kept(prediction: Prediction) -> npt.NDArray[np.floating]:

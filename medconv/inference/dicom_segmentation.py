@@ -31,7 +31,7 @@ class DicomSegmentation:
         series = prediction.volume.path
         if series is None or not series.is_dir():
             raise ConfigError(f"{prediction.volume.name}: expected a DICOM series for a DICOM segmentation")
-        labels = prediction.labels.reshape(prediction.volume.shape)
+        labels = prediction.class_labels.reshape(prediction.volume.shape)
         write_segmentation(self.files(mask)[0], labels, series, prediction.label_names, __version__)
 
 

@@ -92,6 +92,27 @@ class CaseEngine:
             watch: Gets the seconds of the stages.
             probabilities: ``(K, *S)``, filled with the probability of each class.
         """
+        rows, record = self._rows_of(volume, way, watch)
+        with watch.stage("restore"):
+            return self.preprocessor.restore_rows(rows, record, way.slab_elements, probabilities)
+
+    @torch.inference_mode()
+    def fields(
+        self,
+        volume: Volume,
+        way: Way,
+        watch: Stopwatch,
+        probabilities: npt.NDArray[np.floating] | None,
+        fields: npt.NDArray[np.floating],
+    ) -> npt.NDArray[np.floating]:
+        """As :meth:`labels`, but what is known of single objects; ``fields (2, *S)`` is filled and returned."""
+        rows, record = self._rows_of(volume, way, watch)
+        with watch.stage("restore"):
+            self.preprocessor.restore_fields(rows, record, fields, way.slab_elements, probabilities)
+        return fields
+
+    def _rows_of(self, volume: Volume, way: Way, watch: Stopwatch) -> tuple[Rows, Record]:
+        """The scores of a volume, whose rows are made when they are asked for."""
         with watch.stage("preprocess"):
             # where scores are gathered on the processor, the volume may be too large for the card too
             image, record = self.preprocessor.apply(volume, way.gather)
@@ -106,8 +127,7 @@ class CaseEngine:
             with watch.stage("network"):
                 return rows(start, stop).reshape(size[0], stop - start, *size[2:])
 
-        with watch.stage("restore"):
-            return self.preprocessor.restore_rows(timed, record, way.slab_elements, probabilities)
+        return timed, record
 
     def case_size(self, record: Record, channels: int, device: torch.device) -> CaseSize:
         """What decides about the memory of a case, with the networks on a device."""
@@ -119,6 +139,7 @@ class CaseEngine:
             self.preprocessor.plan.num_classes,
             tuple(member.patch_size for member in self.members),
             tuple(self._bytes_of_a_tile(number, device) for number in range(len(self.members))),
+            self.preprocessor.plan.instances is not None,
         )
 
     @property

@@ -6,14 +6,16 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.inference.channel_order import check_channel_order, refuse_other_order
-from medconv.io import discover, stem_of, suffix_of, supported_suffixes
+from medconv.io import ImageLayout, discover, mask_suffix_for, stem_of, suffix_of, supported_suffixes
 from medconv.io.dicom import is_dicom_file, is_series_folder
-from medconv.io.nifti.file import SUFFIXES
+from medconv.io.layout import AS_STORED
+from medconv.io.microscopy.formats import in_zarr
+from medconv.io.readers import without_pictures
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
@@ -27,21 +29,25 @@ class InputCase:
             lie in files.
         paths: One file or folder with a DICOM series, or one a channel in channel order.
         problem: Why it cannot be predicted, if that is known already.
+        layout: What the user states about axes, channels and pixel size of microscopy images.
     """
 
     case_id: str
     paths: tuple[Path, ...]
     problem: str = ""
+    layout: ImageLayout = AS_STORED
 
     @property
     def suffix(self) -> str:
-        """Ending of the mask's file name: that of the input, if it is NIfTI."""
-        suffix = suffix_of(self.paths[0]) or ""
-        return suffix if suffix.lower() in SUFFIXES else SUFFIXES[0]
+        """Ending of the mask's file name; see ``medconv.io.mask_suffix_for``."""
+        return mask_suffix_for(self.paths[0])
 
 
 def collect_inputs(
-    inputs: Iterable[str | Path], channels: int = 1, channel_names: Sequence[str] = ()
+    inputs: Iterable[str | Path],
+    channels: int = 1,
+    channel_names: Sequence[str] = (),
+    layout: ImageLayout | None = None,
 ) -> list[InputCase]:
     """The cases behind files, folders (not searched deeper), glob patterns and tables.
 
@@ -58,6 +64,7 @@ def collect_inputs(
         inputs: What the user typed. A file named twice counts once.
         channels: Channels that the network expects.
         channel_names: Their names; files whose ``dataset.json`` has them in another order are refused.
+        layout: What the user states about axes, channels and pixel size of microscopy images.
 
     Raises:
         ConfigError: Names that lead to no file, all at once; a table with problems; channels in another order.
@@ -78,7 +85,7 @@ def collect_inputs(
     named = list(_cases(files.values(), channels) if channels > 1 else _single_cases(files.values()))
     if channels > 1:
         check_channel_order({path.parent for case in named for path in case.paths}, channel_names)
-    return [*named, *cases]
+    return [replace(case, layout=layout or case.layout) for case in (*named, *cases)]
 
 
 def _is_table(path: Path) -> bool:
@@ -96,7 +103,9 @@ def _from_table(path: Path, channel_names: Sequence[str]) -> list[InputCase]:
 
 def _files(item: str | Path) -> Iterator[Path]:
     path = Path(item)
-    if path.is_dir():
+    if path.is_dir() and in_zarr(path):
+        yield path
+    elif path.is_dir():
         yield from _in_folder(path)
     elif path.is_file() or path.is_symlink():
         yield path.parent if is_dicom_file(path) else path
@@ -112,7 +121,7 @@ def _files(item: str | Path) -> Iterator[Path]:
 
 def _in_folder(folder: Path) -> Iterator[Path]:
     children = sorted(folder.iterdir())
-    volumes = [child for child in children if _is_volume(child)]
+    volumes = without_pictures(child for child in children if _is_volume(child))
     if not is_series_folder(folder):
         yield from volumes or (child for child in children if is_series_folder(child))
     elif volumes:
@@ -126,7 +135,9 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 
 def _is_volume(path: Path) -> bool:
     # hidden files are other programs' notes, such as "._scan.nii.gz" from macOS
-    return suffix_of(path) is not None and not path.name.startswith(".") and not path.is_dir()
+    return not path.name.startswith(".") and (
+        in_zarr(path) or (suffix_of(path) is not None and not path.is_dir())
+    )
 
 
 def _nothing(item: str | Path) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from medconv.errors import ConfigError
 from medconv.inference.inputs import InputCase
-from medconv.io import suffix_of
-from medconv.io.nifti.file import SUFFIXES
+from medconv.io import stem_of, suffix_of
+from medconv.io.microscopy.formats import in_zarr, is_microscopy
+from medconv.io.writers import MASK_SUFFIXES
 
 
 def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
@@ -16,8 +17,8 @@ def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
 
     Args:
         cases: The inputs.
-        output: A file ending in ``.nii.gz`` or ``.nii`` for a single case; otherwise a folder, where each
-            mask is called like its input.
+        output: The file of a mask (``.nii.gz``, ``.tif``, ``.png`` …) for a single case; otherwise a folder, where
+            each mask is called like its input.
 
     Raises:
         ConfigError: One file for several cases, a file of another type, two cases with the same name, or a
@@ -31,11 +32,11 @@ def plan_outputs(cases: Sequence[InputCase], output: str | Path) -> list[Path]:
     else:
         if output.is_file():
             raise ConfigError(
-                f"expected a folder, or a file ending in {' or '.join(SUFFIXES)}; {output} is another file"
+                f"expected a folder, or a file ending in {', '.join(MASK_SUFFIXES)}; {output} is another file"
             )
         if (suffix := suffix_of(output)) and not output.is_dir():
             raise ConfigError(
-                f"masks are NIfTI files; expected -o ending in {' or '.join(SUFFIXES)}, got {suffix}"
+                f"expected -o to be a folder or to end in {', '.join(MASK_SUFFIXES)}, got {suffix}"
             )
         targets = [output / f"{case.case_id}{case.suffix}" for case in cases]
     _refuse_same_name(cases, targets)
@@ -47,10 +48,17 @@ def is_mask_file(output: str | Path) -> bool:
     """Whether an output is the file for one mask, and not a folder for many.
 
     Example:
-        >>> is_mask_file("mask.nii.gz"), is_mask_file("masks")
-        (True, False)
+        >>> is_mask_file("mask.nii.gz"), is_mask_file("cells.tif"), is_mask_file("masks")
+        (True, True, False)
     """
-    return Path(output).name.lower().endswith(SUFFIXES) and not Path(output).is_dir()
+    output = Path(output)
+    return in_zarr(output) or (output.name.lower().endswith(MASK_SUFFIXES) and not output.is_dir())
+
+
+def is_made(output: str | Path) -> bool:
+    """Whether a mask or what lies beside it is there, and so whole: a file, or a folder where that is OME-Zarr."""
+    output = Path(output)
+    return output.is_dir() if in_zarr(output) else output.is_file()
 
 
 def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
@@ -70,9 +78,15 @@ def _refuse_same_name(cases: Sequence[InputCase], targets: Sequence[Path]) -> No
 
 def _refuse_inputs(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
     inputs = {path.resolve() for case in cases for path in case.paths}
+    named = {(path.parent, stem_of(path).casefold()) for path in inputs if is_microscopy(path)}
     for target in targets:
         if target.resolve() in inputs:
             raise ConfigError(f"the mask {target} would replace an input; choose another --output")
+        if (target.resolve().parent, stem_of(target).casefold()) in named:
+            raise ConfigError(
+                f"the mask {target} would lie beside the image that it is called like, and be taken for one; choose "
+                f"another --output"
+            )
         if target.resolve().parent in inputs:
             raise ConfigError(
                 f"the mask {target} would lie among the slices of an input; choose another --output"

@@ -1,4 +1,4 @@
-"""What is done to labels after the network: small islands go, the largest component stays, holes are closed."""
+"""What is done after the network: small islands go, the largest component stays, holes close, objects part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from scipy import ndimage
 
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError
+from medconv.inference.separation import Separation
 from medconv.io.atomic import write_text
+from medconv.planning import Plan
 
 Labels = npt.NDArray[np.unsignedinteger[Any]]
 _MAX_VOLUME_ML = 1e6
@@ -68,9 +70,10 @@ class Postprocessing:
 
     Args:
         rules: By label, 1 the first class that is not background.
+        separation: How single objects are told apart, where the network was taught objects; ``None``: as usual.
 
     Raises:
-        ConfigError: A rule for the background.
+        ConfigError: A rule for the background, or rules for classes beside thresholds for objects.
 
     Example:
         >>> labels = np.array([[1, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=np.uint8)
@@ -81,11 +84,36 @@ class Postprocessing:
     """
 
     rules: Mapping[int, Rule] = field(default_factory=dict)
+    separation: Separation | None = None
 
     def __post_init__(self) -> None:
         for label in self.rules:
             if isinstance(label, bool) or not isinstance(label, int) or label < 1:
                 raise ConfigError(f"postprocessing: expected labels from 1, got {label!r}")
+        if self.rules and self.separation is not None:
+            raise ConfigError(
+                f"postprocessing: expected rules by label or thresholds of instances, got both ({sorted(self.rules)}, "
+                f"{self.separation}); a network knows labels or objects"
+            )
+
+    def require_fit(self, plan: Plan) -> None:
+        """Refuse rules that a network has no use for.
+
+        Raises:
+            ConfigError: A rule for a label that it does not know, or thresholds of objects where it knows labels.
+        """
+        if plan.instances is not None and self.rules:
+            raise ConfigError(
+                f"postprocessing: expected thresholds of instances, because the network tells objects apart, got rules "
+                f"for the labels {sorted(self.rules)}; medconv tune-postprocessing with this checkpoint finds them"
+            )
+        if plan.instances is None and self.separation is not None:
+            raise ConfigError(
+                f"postprocessing: expected rules for the labels {plan.label_names}, because the network tells no "
+                "objects apart, got thresholds of instances"
+            )
+        if unknown := sorted(set(self.rules) - set(plan.label_names)):
+            raise ConfigError(f"postprocessing: expected labels of {plan.label_names}, got {unknown}")
 
     def apply(self, labels: Labels, spacing_mm: Sequence[float]) -> Labels:
         """The labels after all rules; the array given is not changed.
@@ -116,6 +144,8 @@ class Postprocessing:
 
     def to_yaml(self, label_names: Mapping[int, str] | None = None) -> str:
         """As text, with the names of the labels beside their numbers."""
+        if self.separation is not None:
+            return yaml.safe_dump({"instances": self.separation.to_dict()}, sort_keys=False)
         rules = {label: {k: v for k, v in asdict(rule).items() if v} for label, rule in self.rules.items()}
         text = yaml.safe_dump({"postprocessing": rules}, sort_keys=True)
         for label, name in (label_names or {}).items():
@@ -127,7 +157,8 @@ class Postprocessing:
         """The inverse of :meth:`to_yaml`; every value is checked, nothing is ignored.
 
         Args:
-            text: ``postprocessing: {1: {largest_component: true, min_volume_ml: 0.5}}``.
+            text: ``postprocessing: {1: {largest_component: true, min_volume_ml: 0.5}}``, or
+                ``instances: {mask_threshold: 0.5, seed_threshold: 0.4, min_voxels: 20}``.
             num_classes: ``K`` of the network; labels from there on are refused.
 
         Raises:
@@ -137,9 +168,11 @@ class Postprocessing:
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"postprocessing: not valid YAML ({error}); correct the line named") from error
+        if isinstance(content, Mapping) and set(content) == {"instances"}:
+            return cls(separation=Separation.from_dict(content["instances"]))
         if not isinstance(content, Mapping) or set(content) != {"postprocessing"}:
             raise ConfigError(
-                f"postprocessing: expected one key, 'postprocessing', got {str(content)[:80]!r}"
+                f"postprocessing: expected one key, 'postprocessing' or 'instances', got {str(content)[:80]!r}"
             )
         rules = content["postprocessing"] or {}
         if not isinstance(rules, Mapping):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Prediction:
         byte_plan: How it was computed, and the memory that was planned for it.
         regions_class_order: The label that each of ``probabilities`` writes, where they are of regions; none:
             they are of classes.
+        has_objects: Whether ``labels`` number single objects, 1, 2, 3 …, all of the one kind that ``label_names``
+            has.
     """
 
     labels: Labels
@@ -43,6 +46,7 @@ class Prediction:
     probabilities: npt.NDArray[np.floating] | None = None
     byte_plan: BytePlan | None = None
     regions_class_order: tuple[int, ...] = ()
+    has_objects: bool = False
 
     @property
     def geometry(self) -> Geometry:
@@ -50,23 +54,47 @@ class Prediction:
         return self.volume.geometry
 
     @property
+    def class_labels(self) -> Labels:
+        """The label of each voxel, ``(*S)``: values of ``label_names``, also where ``labels`` number objects."""
+        return (self.labels > 0).view(np.uint8) if self.has_objects else self.labels
+
+    @property
+    def num_objects(self) -> int:
+        """Objects that were found; 0 where ``labels`` are labels."""
+        return int(self.labels.max(initial=0)) if self.has_objects else 0
+
+    @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each foreground class in millilitres."""
-        voxel_ml = float(np.prod(self.geometry.spacing_mm)) / 1000
-        return {name: int((self.labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
+        """Volume of each foreground class in millilitres; NaN where nobody knows how large or thick a pixel is."""
+        voxel_ml = nan if self.geometry.voxel_ml is None else self.geometry.voxel_ml
+        labels = self.class_labels
+        return {name: int((labels == n).sum()) * voxel_ml for n, name in self.label_names.items() if n}
+
+    def without_third_axis(self) -> Prediction:
+        """The same for a slice that came as an array of two axes."""
+        kept = self.probabilities
+        return replace(self, labels=self.labels[..., 0], probabilities=None if kept is None else kept[..., 0])
 
     def save(self, path: str | Path) -> Path:
-        """Write the labels as NIfTI with the input's header; whole or not at all.
+        """Write the labels in the format that the ending says, on the grid of the input; whole or not at all.
+
+        NIfTI, or for microscopy images TIFF, PNG and OME-Zarr; see ``medconv.io.write_labels``.
 
         Raises:
+            BadImageError: An ending that says no format, or one that cannot hold the labels.
             ConfigError: ``path`` is a file that the input was read from.
         """
-        write_labels(path, self._on_volume(), like=self.volume, label_names=self.label_names)
+        write_labels(path, self._on_volume(), like=self.volume, label_names=self._names)
         return Path(path)
 
     def to_nibabel(self) -> Any:
         """The labels as a nibabel image with the input's header."""
-        return labels_to_nibabel(self._on_volume(), like=self.volume, label_names=self.label_names)
+        return labels_to_nibabel(self._on_volume(), like=self.volume, label_names=self._names)
+
+    @property
+    def _names(self) -> Mapping[int, str] | None:
+        """Of the values in ``labels``; numbers of objects have none."""
+        return None if self.has_objects else self.label_names
 
     def _on_volume(self) -> Labels:
         return self.labels.reshape(self.volume.shape)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ import torch
 from torch import nn
 
 from medconv.errors import ConfigError
-from medconv.inference.byte_plan import BytePlan, plan_bytes
+from medconv.inference.byte_plan import BytePlan
+from medconv.inference.case_plans import CasePlans
 from medconv.inference.checkpoint import read_checkpoint
 from medconv.inference.device import (
     Precision,
@@ -25,19 +25,17 @@ from medconv.inference.device import (
 )
 from medconv.inference.engine import CaseEngine, Member
 from medconv.inference.ensemble import agreed_plan
-from medconv.inference.host_memory import resident_bytes
-from medconv.inference.memory import first_that_fits, within_limits
 from medconv.inference.postprocess import Postprocessing
-from medconv.inference.prediction import Labels, Prediction
-from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES, spacious_array
+from medconv.inference.prediction import Prediction
+from medconv.inference.separation import Fields, separate
+from medconv.inference.spacious import spacious_array
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import all_turns, square_planes
 from medconv.inference.volumes import spacing_note, to_volume
-from medconv.inference.ways import Way, ways_down
-from medconv.io import Volume
+from medconv.io import ImageLayout, Volume
 from medconv.planning import Plan, mirror_axes
-from medconv.transforms import Preprocessor, Record
+from medconv.transforms import Preprocessor
 from medconv.types import Geometry
 
 _NO_PLANE = (
@@ -106,10 +104,8 @@ class Predictor:
         self.dtype = resolve_precision(precision, self.device)
         self.overlap, self.tile_batch, self.memory_gb = overlap, tile_batch, memory_gb
         self.blend, self.rotate = blend, rotate
-        self._held_bytes: int | None = None
         self.postprocessing = postprocessing or Postprocessing()
-        if unknown := sorted(set(self.postprocessing.rules) - set(self.plan.label_names)):
-            raise ConfigError(f"postprocessing: expected labels of {self.plan.label_names}, got {unknown}")
+        self.postprocessing.require_fit(self.plan)
         free_axes = mirror_axes(self.plan.orientation, self.plan.spatial_dims, self.plan.structure_names)
         self.mirrored_axes = free_axes if mirror else ()
         members = []
@@ -121,6 +117,8 @@ class Predictor:
                 Member(network, plan.patch_size, all_turns(plan.spatial_dims, self.mirrored_axes, planes))
             )
         self.engine = CaseEngine(members, Preprocessor(self.plan), self.device, self.dtype, overlap, blend)
+        is_cleaned = bool(self.postprocessing.rules)
+        self._plans = CasePlans(self.engine, tile_batch, memory_gb, is_cleaned=is_cleaned)
 
     @classmethod
     def from_checkpoint(
@@ -182,11 +180,16 @@ class Predictor:
 
     @property
     def label_names(self) -> dict[int, str]:
-        """Name of each label, 0 the background."""
-        return dict(self.plan.label_names)
+        """Name of each label, 0 the background; of single objects, what they are."""
+        return dict(self.plan.declared.names)
 
     def predict(
-        self, x: Any, *, spacing_mm: Sequence[float] | None = None, probabilities: bool = False
+        self,
+        x: Any,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        probabilities: bool = False,
+        layout: ImageLayout | None = None,
     ) -> Prediction:
         """Label one volume on its own grid.
 
@@ -195,6 +198,7 @@ class Predictor:
                 image; or an array ``(*S)`` or ``(C, *S)`` with ``spacing_mm``.
             spacing_mm: Voxel edge lengths of an array; files and images carry their own.
             probabilities: Keep the probability of every class too, ``2 K prod(S)`` bytes.
+            layout: What you state about axes, channels and pixel size of microscopy files.
 
         Raises:
             BadImageError: A file cannot be read, or has another number of channels than the network.
@@ -205,16 +209,11 @@ class Predictor:
         """
         watch = Stopwatch()
         with watch.stage("read"):
-            volume = to_volume(x, self.plan.in_channels, spacing_mm)
+            volume = to_volume(x, self.plan.in_channels, spacing_mm, layout)
         prediction = self.segment(volume, probabilities=probabilities)
         prediction = replace(prediction, seconds={**watch.seconds, **prediction.seconds})
-        if spacing_mm is not None and len(spacing_mm) == 2:  # a slice came without its third axis
-            kept = prediction.probabilities
-            prediction = replace(
-                prediction,
-                labels=prediction.labels[..., 0],
-                probabilities=None if kept is None else kept[..., 0],
-            )
+        if spacing_mm is not None and len(spacing_mm) == 2:
+            prediction = prediction.without_third_axis()
         for note in prediction.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction
@@ -231,24 +230,40 @@ class Predictor:
             MedconvError: It does not fit into memory in any way.
         """
         watch = Stopwatch(self.device)
-        record = self.engine.preprocessor.record(volume)
-        kept = spacious_array((self.plan.num_classes, *record.shape), np.float16) if probabilities else None
-        plans: list[BytePlan] = []
-
-        def attempts() -> Iterator[tuple[str, Callable[[], Labels]]]:
-            for plan in self._plans(record, volume.channels, volume.name, probabilities, overlapped):
-                plans.append(plan)
-                yield plan.way.words, partial(self.engine.labels, volume, plan.way, watch, kept)
-
-        labels, words = first_that_fits(attempts())
+        shape, spacing_mm = volume.shape, volume.geometry.spacing_mm
+        kept = spacious_array((self.plan.num_classes, *shape), np.float16) if probabilities else None
+        if has_objects := self.plan.instances is not None:
+            fields = spacious_array((2, *shape), np.float16)
+            compute = partial(self.engine.fields, fields=fields)
+            fields, plans = self._plans.compute(compute, volume, watch, kept, overlapped)
+            with watch.stage("separate"):
+                labels = separate(fields, self.postprocessing.separation)
+        else:
+            labels, plans = self._plans.compute(self.engine.labels, volume, watch, kept, overlapped)
         if self.postprocessing.rules:
             with watch.stage("postprocess"):
-                labels = self.postprocessing.apply(labels, volume.geometry.spacing_mm)
+                labels = self.postprocessing.apply(labels, spacing_mm)
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
-            notes.append(f"{volume.name}: memory ran short; went on with {words}")
+            notes.append(f"{volume.name}: memory ran short; went on with {plans[-1].way.words}")
         names, order = self.label_names, self.plan.regions_class_order
-        return Prediction(labels, volume, names, watch.seconds, tuple(notes), kept, plans[-1], order)
+        seconds = watch.seconds
+        return Prediction(labels, volume, names, seconds, tuple(notes), kept, plans[-1], order, has_objects)
+
+    def fields(self, volume: Volume) -> Fields:
+        """What the networks say about single objects, ``(2, *S)`` float16, before they are told apart.
+
+        Args:
+            volume: With as many channels as the plan.
+
+        Raises:
+            ConfigError: The networks were taught labels, not objects.
+            MedconvError: It does not fit into memory in any way.
+        """
+        if self.plan.instances is None:
+            raise ConfigError("expected networks that were taught single objects, got some of labels")
+        compute = partial(self.engine.fields, fields=spacious_array((2, *volume.shape), np.float16))
+        return self._plans.compute(compute, volume, Stopwatch(self.device))[0]
 
     def byte_plan(
         self,
@@ -273,28 +288,6 @@ class Predictor:
         """
         channels = self.plan.in_channels
         record = self.engine.preprocessor.record_of(geometry, shape, channels, name)
-        return next(self._plans(record, channels, name, probabilities, overlapped))
-
-    def _plans(
-        self, record: Record, channels: int, name: str, probabilities: bool, overlapped: bool
-    ) -> Iterator[BytePlan]:
-        """One plan a way that stays within the limits, the quickest first; none is reckoned before it is needed."""
-        weights = self.engine.weight_bytes
-        kept = 2 * self.plan.num_classes * prod(record.shape) if probabilities else 0
-
-        def reckoned(way: Way) -> BytePlan:
-            size = self.engine.case_size(record, channels, way.device)
-            if self._held_bytes is None:  # once libraries are loaded, and before volumes are read
-                self._held_bytes = resident_bytes()
-            return plan_bytes(
-                size,
-                way,
-                held_bytes=self._held_bytes,
-                weight_bytes=weights,
-                kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
-                is_cleaned=bool(self.postprocessing.rules),
-                overlapped=overlapped,
-            )
-
-        plans = map(reckoned, ways_down(self.device, self.tile_batch))
-        return within_limits(plans, self.memory_gb, name)
+        return next(
+            self._plans.of(record, channels, name, probabilities=probabilities, overlapped=overlapped)
+        )

@@ -48,7 +48,7 @@ def shard_cases(cases: Sequence[InputCase], number: int, count: int) -> list[Inp
 def case_voxels(case: InputCase) -> int:
     """Voxels times channels by the headers; 0 for a case that cannot be read, which some job must report."""
     try:
-        headers = [reader_for(path).read_header(path) for path in case.paths]
+        headers = [reader_for(path, case.layout).read_header(path) for path in case.paths]
     except (MedconvError, OSError):
         return 0
     return sum(header.channels * prod(header.shape) for header in headers)
@@ -73,7 +73,7 @@ def announce_memory(
         return "", several
     case = max(cases, key=case_voxels)
     try:
-        header = reader_for(case.paths[0]).read_header(case.paths[0])
+        header = reader_for(case.paths[0], case.layout).read_header(case.paths[0])
     except (MedconvError, OSError):
         return "", several
     words = ""

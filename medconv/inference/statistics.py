@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import ShapeError
-from medconv.io import Volume, read_image, reader_for
-from medconv.types import FloatArray
+from medconv.io import ImageLayout, Volume, read_image, reader_for
+from medconv.types import FloatArray, Geometry
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Structure:
         label: Its value.
         name: Of the label.
         voxels: How many.
-        volume_ml: Their volume, also where the edge of the image cuts the structure off.
+        volume_ml: Their volume, also where the edge of the image cuts the structure off; ``None`` where nobody knows
+            how large or how thick a pixel is.
         mean_intensity: Of each channel of the image as it was read; empty for an absent structure.
-        centroid_mm: Right, anterior, superior; empty for an absent structure.
+        centroid_mm: Right, anterior, superior; empty for an absent structure, and where nobody knows how large a pixel
+            is.
         touches_border: Whether a voxel lies on the edge of the image, so that the volume may be too small.
         mean_probability: How sure the networks were: the mean over its voxels of the probability of this label;
             ``None`` where probabilities were not kept or the structure is absent.
@@ -33,7 +35,7 @@ class Structure:
     label: int
     name: str
     voxels: int
-    volume_ml: float
+    volume_ml: float | None
     mean_intensity: tuple[float, ...]
     centroid_mm: tuple[float, ...]
     touches_border: bool
@@ -81,17 +83,22 @@ def measure_structures(
         if len(found):
             rows, columns = np.divmod(found, plane.shape[1])
             sums.add(index, values[found], rows, columns, volume.data[:, index], _plane(probabilities, index))
-    voxel_ml = float(np.prod(volume.geometry.spacing_mm)) / 1000
     border = _border_labels(labels)
     return [
-        sums.structure(label, name, voxel_ml, volume.geometry.affine, label in border)
+        sums.structure(label, name, volume.geometry, label in border)
         for label, name in sorted(label_names.items())
         if label
     ]
 
 
 def measure_mask(
-    paths: Sequence[Path], mask: Path, label_names: Mapping[int, str], channels: int
+    paths: Sequence[Path],
+    mask: Path,
+    label_names: Mapping[int, str],
+    channels: int,
+    layout: ImageLayout | None = None,
+    *,
+    has_objects: bool = False,
 ) -> list[Structure]:
     """As :func:`measure_structures`, of a mask that lies in a file already.
 
@@ -100,14 +107,17 @@ def measure_mask(
         mask: Of the mask.
         label_names: Value to name.
         channels: Of the image.
+        layout: What the user states about the image.
+        has_objects: Whether the mask numbers objects, all of the one kind that has a name.
 
     Raises:
         BadImageError: A file cannot be read, or the mask has other labels.
         GeometryError: The mask lies on another grid.
     """
-    volume = read_image(paths, channels=channels)
-    labels = reader_for(mask).read_labels(mask, allowed=set(label_names), like=volume)
-    return measure_structures(labels.data[0], volume, label_names)
+    volume = read_image(paths, channels=channels, layout=layout)
+    allowed = None if has_objects else set(label_names)
+    labels = reader_for(mask).read_labels(mask, allowed=allowed, like=volume).data[0]
+    return measure_structures((labels > 0).view(np.uint8) if has_objects else labels, volume, label_names)
 
 
 class _Sums:
@@ -138,20 +148,18 @@ class _Sums:
             own = self._sum(values, probabilities[self._channel_of[values], rows, columns])
             self._probabilities = own if self._probabilities is None else self._probabilities + own
 
-    def structure(
-        self, label: int, name: str, voxel_ml: float, affine: FloatArray, touches_border: bool
-    ) -> Structure:
+    def structure(self, label: int, name: str, geometry: Geometry, touches_border: bool) -> Structure:
         """What the sums say about one label."""
         n = int(self._voxels[label])
+        volume_ml = None if geometry.voxel_ml is None else n * geometry.voxel_ml
         if not n:
-            return Structure(label, name, 0, 0.0, (), (), False)
-        centroid = affine[:3] @ [*(self._indices[:, label] / n), 1.0]
+            return Structure(label, name, 0, volume_ml, (), (), False)
+        centroid = geometry.affine[:3] @ [*(self._indices[:, label] / n), 1.0]
+        centroid_mm = tuple(float(v) for v in centroid) if geometry.unit == "mm" else ()
         sums = self._probabilities if self._channel_of[label] >= 0 else None
         sure = None if sums is None else float(sums[label] / n)
         intensities = tuple(float(v) for v in self._intensities[:, label] / n)
-        return Structure(
-            label, name, n, n * voxel_ml, intensities, tuple(float(v) for v in centroid), touches_border, sure
-        )
+        return Structure(label, name, n, volume_ml, intensities, centroid_mm, touches_border, sure)
 
     def _sum(self, values: npt.NDArray[np.integer], weights: npt.NDArray[np.generic]) -> FloatArray:
         return np.bincount(values, weights, minlength=self._size).astype(np.float64, copy=False)

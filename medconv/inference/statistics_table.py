@@ -19,7 +19,8 @@ class StatisticsTable:
 
     Columns: ``case``, ``label``, ``name``, ``voxels``, ``volume_ml``, ``mean_intensity`` (one a channel where there
     are several), ``centroid_r_mm``, ``centroid_a_mm``, ``centroid_s_mm``, ``touches_border``, and
-    ``mean_probability`` where probabilities were asked for. A cell of an absent structure is empty.
+    ``mean_probability`` where probabilities were asked for. A cell of an absent structure is empty, and so are lengths
+    and volumes where nobody knows how large (or a single image: how thick) a pixel is.
 
     Args:
         path: Of the CSV.
@@ -86,7 +87,7 @@ class StatisticsTable:
             "label": str(structure.label),
             "name": structure.name,
             "voxels": str(structure.voxels),
-            "volume_ml": _number(structure.volume_ml),
+            "volume_ml": "" if structure.volume_ml is None else _number(structure.volume_ml),
             "touches_border": str(structure.touches_border).lower(),
             "mean_probability": "" if sure is None else _number(sure),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,37 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+    _flush(target.parent)
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """The same for a folder, such as one of OME-Zarr: the block makes it, and it takes the place of the target.
+
+    A folder cannot be replaced in one step: for an instant between two renames there is none.
+
+    Args:
+        target: The folder to be created or replaced.
+
+    Yields:
+        A path that does not exist yet, beside the target.
+
+    Raises:
+        NotADirectoryError: The target is a file.
+    """
+    target = Path(target)
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"expected a folder to write to, got the file {target}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary, before = (target.with_name(_temporary_name(target.name)) for _ in range(2))
+    try:
+        yield temporary
+        if target.exists():
+            target.replace(before)
+        temporary.replace(target)
+    finally:
+        for left in (temporary, before):
+            shutil.rmtree(left, ignore_errors=True)
     _flush(target.parent)
 
 

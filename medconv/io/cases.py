@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medconv.errors import DatasetError
 from medconv.io.declared_labels import DeclaredLabels
-from medconv.io.dicom import is_series_folder
-from medconv.io.readers import suffix_of, supported_suffixes
+from medconv.io.layout import AS_STORED, ImageLayout
+from medconv.io.microscopy.formats import is_mask_pattern, is_microscopy, mask_files
+from medconv.io.readers import is_named_volume, is_volume, supported_suffixes
 
 _CASE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -24,12 +25,14 @@ class Case:
         images: One file with all channels, or one file a channel.
         label: The label map, or ``None`` where nobody drew one.
         group: Cases of one group (a patient) are never divided between training and validation.
+        layout: What the user states about axes, channels and pixel size of microscopy images.
     """
 
     case_id: str
     images: tuple[Path, ...]
     label: Path | None
     group: str
+    layout: ImageLayout = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Dataset:
         regions: See ``DeclaredLabels``.
         regions_class_order: See ``DeclaredLabels``.
         ignore_label: See ``DeclaredLabels``.
+        instances: See ``DeclaredLabels``.
     """
 
     root: Path
@@ -53,19 +57,26 @@ class Dataset:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     regions_class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    instances: bool = False
 
     @classmethod
     def declaring(
         cls, root: Path, cases: tuple[Case, ...], channel_names: tuple[str, ...], labels: DeclaredLabels
     ) -> Dataset:
         """A dataset with what a description says about its labels."""
-        rules = (labels.regions, labels.regions_class_order, labels.ignore_label)
+        rules = (labels.regions, labels.regions_class_order, labels.ignore_label, labels.instances)
         return cls(root, cases, channel_names, labels.names, *rules)
+
+    @property
+    def is_microscopy(self) -> bool:
+        """Whether the images are microscopy, by the names of their files."""
+        return bool(self.cases) and all(is_microscopy(case.images[0]) for case in self.cases)
 
     @property
     def labels(self) -> DeclaredLabels:
         """What is declared about the labels."""
-        return DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
+        rules = (self.regions, self.regions_class_order, self.ignore_label, self.instances)
+        return DeclaredLabels(self.label_names, *rules)
 
 
 def check_cases(
@@ -149,11 +160,10 @@ def is_hidden(path: Path) -> bool:
 def _check_files(case: Case, used: dict[Path, str], problems: list[str]) -> None:
     own: set[Path] = set()
     for path in (*case.images, *([case.label] if case.label else [])):
-        is_series = is_series_folder(path)
-        if suffix_of(path) is None and not is_series:
+        if not is_named_volume(path):
             kinds = ", ".join(supported_suffixes())
             problems.append(f"case {case.case_id}: {path.name} does not end in {kinds}")
-        elif not path.is_file() and not is_series:
+        elif not is_volume(path) and not (is_mask_pattern(path) and mask_files(path)):
             problems.append(f"case {case.case_id}: no such file: {path}")
         elif (file := path.resolve()) in own:
             problems.append(

@@ -23,19 +23,23 @@ class DeclaredLabels:
             overlap; empty: for the labels.
         regions_class_order: The label that each region writes into a mask, later ones over earlier ones.
         ignore_label: The value of voxels that nobody labelled; ``None``: there are none.
+        instances: Whether label maps hold one number an object, 1, 2, 3 … in any order and with gaps, instead of
+            labels; all objects are of the one kind that ``names`` has beside the background.
 
     Raises:
-        ConfigError: A region of labels that do not exist or of none, an order that does not fit, or an ignore label
-            that a region or the background uses.
+        ConfigError: A region of labels that do not exist or of none, an order that does not fit, an ignore label
+            that a region or the background uses, or instances of more than one kind.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     regions_class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    instances: bool = False
 
     def __post_init__(self) -> None:
         check_members(self.names, self.regions)
+        self._check_instances()
         labels, order = set(self.names) - {0}, self.regions_class_order
         if len(order) != len(self.regions) or not set(order) <= labels:
             raise ConfigError(
@@ -49,9 +53,22 @@ class DeclaredLabels:
             )
 
     @property
-    def values(self) -> frozenset[int]:
-        """Every value that may occur in a label map."""
+    def allowed(self) -> frozenset[int] | None:
+        """Every value that may occur in a label map; ``None``: any, nothing is declared, or objects are counted."""
+        if not self.names or self.instances:
+            return None
         return frozenset(self.names) | ({self.ignore_label} if self.ignore_label is not None else frozenset())
+
+    def _check_instances(self) -> None:
+        if not self.instances:
+            return
+        kinds = [name for label, name in self.names.items() if label > 0]
+        if len(kinds) != 1 or self.regions or self.ignore_label is not None:
+            beside = [*self.regions, *(["an ignore label"] if self.ignore_label is not None else [])]
+            raise ConfigError(
+                f"instances: expected objects of one kind, such as {{background: 0, nucleus: 1}}, and neither regions "
+                f"nor an ignore label; got {', '.join([*kinds, *beside]) or 'no names'}"
+            )
 
 
 def check_members(names: Mapping[int, str], regions: Mapping[str, Sequence[int]]) -> None:

@@ -47,7 +47,10 @@ def label_names_in(description: Mapping[str, Any], problems: list[str]) -> dict[
 
 
 def declared_labels_in(description: Mapping[str, Any], problems: list[str]) -> DeclaredLabels:
-    """Labels, regions and the ignore label; in nnU-Net's spelling a list of labels is a region."""
+    """Labels, regions, the ignore label, and ``"instances": true`` for maps of numbered objects.
+
+    In nnU-Net's spelling a list of labels is a region.
+    """
     entries = description.get("labels")
     if not isinstance(entries, dict) or not entries:
         problems.append(
@@ -56,10 +59,17 @@ def declared_labels_in(description: Mapping[str, Any], problems: list[str]) -> D
         return DeclaredLabels()
     entries = dict(entries)
     ignore = entries.pop(IGNORE) if isinstance(entries.get(IGNORE), int) else None
+    instances = description.get("instances", False)
+    if not isinstance(instances, bool):
+        problems.append(f"dataset.json: expected true or false for 'instances', got {instances!r}")
+        return DeclaredLabels()
     try:
+        if instances and any(isinstance(value, list) for value in entries.values()):
+            raise ConfigError("instances: expected objects of one kind, got regions")
         if any(isinstance(value, list) for value in entries.values()):
             return _with_regions(entries, description.get("regions_class_order"), ignore, problems)
-        return DeclaredLabels(_plain_names(entries, problems), ignore_label=ignore)
+        names = _plain_names(entries, problems)
+        return DeclaredLabels(names, ignore_label=ignore, instances=instances and bool(names))
     except ConfigError as error:
         problems.append(f"dataset.json: {error}")
         return DeclaredLabels()

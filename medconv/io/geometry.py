@@ -6,6 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -123,7 +124,7 @@ def reorient_geometry(geometry: Geometry, shape: Sequence[int], orientation: str
         old_from_new[old, 3] = shape[old] - 1 if flip else 0
     spacing = tuple(geometry.spacing_mm[axis] for axis in axes)
     turned = geometry.orientation if orientation == NATIVE else orientation
-    return Geometry(geometry.affine @ old_from_new, spacing, turned)
+    return replace(geometry, affine=geometry.affine @ old_from_new, spacing_mm=spacing, orientation=turned)
 
 
 def reorient_shape(shape: Sequence[int], geometry: Geometry, orientation: str) -> tuple[int, ...]:
@@ -142,7 +143,7 @@ def resize_geometry(geometry: Geometry, shape: Sequence[int], new_shape: Sequenc
     old_from_new = np.diag([*scale, 1.0])
     old_from_new[:3, 3] = (scale - 1) / 2
     spacing = tuple(float(s) for s in np.array(geometry.spacing_mm) * scale)
-    return Geometry(geometry.affine @ old_from_new, spacing, geometry.orientation)
+    return replace(geometry, affine=geometry.affine @ old_from_new, spacing_mm=spacing)
 
 
 def grid_difference_vox(one: FloatArray, other: FloatArray, shape: Sequence[int]) -> float:
@@ -171,6 +172,8 @@ class OnGrid(Protocol):
 def require_same_grid(image: OnGrid, label: OnGrid, tolerance_vox: float = GRID_TOLERANCE_VOX) -> None:
     """Refuse two volumes whose voxels do not lie in the same places.
 
+    Of an image that does not say how large its pixels are only the shape is compared with one that does.
+
     Args:
         image: What sets the grid.
         label: What must lie on it.
@@ -186,6 +189,8 @@ def require_same_grid(image: OnGrid, label: OnGrid, tolerance_vox: float = GRID_
         raise GeometryError(
             f"{label.name}: expected the shape {image.shape} of {image.name}, got {label.shape}; {remedy}"
         )
+    if image.geometry.unit != label.geometry.unit:
+        return  # one of them does not say how large its pixels are, so there is nothing to compare
     spacings = [tuple(volume.geometry.spacing_mm) for volume in (image, label)]
     difference = grid_difference_vox(image.geometry.affine, label.geometry.affine, image.shape)
     if difference > tolerance_vox:

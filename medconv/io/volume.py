@@ -13,11 +13,12 @@ from medconv.types import Geometry
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels with their place in the patient.
+    """Voxels with their place in the patient, or pixels of a microscopy image.
 
     Args:
         data: ``(C, *S)``; float32 for images, ``(1, *S)`` of an unsigned integer type for labels. ``*S`` has
-            three axes in the order they are stored; a single slice has one axis of length 1.
+            three axes in the order they are stored; a single slice has one axis of length 1. Of microscopy images they
+            are rows, columns, slices.
         geometry: Affine and spacing in mm, orientation of the stored axes.
         header: The file's own header, opaque; it goes back into every file written on this grid.
         path: Where it was read from; ``None`` for volumes made in memory.

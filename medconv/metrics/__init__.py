@@ -1,9 +1,10 @@
 """Metrics: how good a segmentation is, in numbers that say their unit and hide no failure.
 
-Pure functions over integer label maps (``dice``, ``hausdorff_mm``, ``measure_case``); a table of rows (case ×
-structure) that is gathered from anywhere and summarised under a stated policy for empty structures; and how
-sure its numbers are. All of it is NumPy, except ``SegmentationTable``, the metric for training loops, which
-brings PyTorch and torchmetrics with it when it is first used.
+Pure functions over integer label maps (``dice``, ``hausdorff_mm``, ``measure_case``, ``measure_instances``); tables
+of rows (case × structure, or image) that are gathered from anywhere and summarised under stated policies; and how
+sure their numbers are. All of it is NumPy, except the metrics for training loops, ``SegmentationTable`` and
+``InstanceSegmentationTable``, which bring PyTorch and torchmetrics with them when they are first used; membranes
+(``measure_membrane``) bring scikit-image.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from medconv.metrics.case_table import CaseTable
 from medconv.metrics.comparison import TableDifference, compare_tables
 from medconv.metrics.detection import InstanceScores, pool_scores
 from medconv.metrics.instance import InstanceOverlap, instance_overlap, instance_scores, panoptic_quality
+from medconv.metrics.instance_rows import InstanceRow, measure_instances
+from medconv.metrics.instance_table import InstanceSummary, InstanceTable
+from medconv.metrics.membrane_rows import MembraneRow
+from medconv.metrics.membrane_table import MembraneSummary, MembraneTable
 from medconv.metrics.nnunet_summary import nnunet_summary
 from medconv.metrics.overlap import (
     contingency,
@@ -36,8 +41,17 @@ from medconv.metrics.paired import (
     sign_flip_p,
     signed_rank_p,
 )
+from medconv.metrics.read_table import read_table
 from medconv.metrics.rows import CaseRow
-from medconv.metrics.scores import SCORES, Empties, Score, score_of
+from medconv.metrics.scores import (
+    INSTANCE_SCORES,
+    MEMBRANE_SCORES,
+    SCORES,
+    Empties,
+    Score,
+    known_score,
+    score_of,
+)
 from medconv.metrics.skeleton import skeletonise
 from medconv.metrics.structures import Structures
 from medconv.metrics.summary import LabelSummary, Spread, Summary, summarise
@@ -53,22 +67,33 @@ from medconv.metrics.table_intervals import table_intervals
 from medconv.metrics.topology import BettiNumbers, betti_error, betti_numbers, cl_dice
 
 if TYPE_CHECKING:
-    from medconv.metrics.table import SegmentationTable
+    from medconv.metrics.membrane import compare_segments, measure_membrane, segments_of
+    from medconv.metrics.table import InstanceSegmentationTable, SegmentationTable
 
-_HOMES = {"SegmentationTable": "medconv.metrics.table"}
+_HOMES = dict.fromkeys(("SegmentationTable", "InstanceSegmentationTable"), "medconv.metrics.table")
+_HOMES |= dict.fromkeys(("compare_segments", "measure_membrane", "segments_of"), "medconv.metrics.membrane")
 """PyTorch and torchmetrics take seconds to import, which predicting and evaluating files need not pay."""
 
 __all__ = [
     "CONVENTION",
+    "INSTANCE_SCORES",
+    "MEMBRANE_SCORES",
     "SCORES",
     "BettiNumbers",
     "CaseRow",
     "CaseTable",
     "Empties",
     "InstanceOverlap",
+    "InstanceRow",
     "InstanceScores",
+    "InstanceSegmentationTable",
+    "InstanceSummary",
+    "InstanceTable",
     "Interval",
     "LabelSummary",
+    "MembraneRow",
+    "MembraneSummary",
+    "MembraneTable",
     "PairedComparison",
     "ReliabilityCurve",
     "Score",
@@ -84,6 +109,7 @@ __all__ = [
     "bootstrap_interval",
     "cl_dice",
     "compare_paired",
+    "compare_segments",
     "compare_tables",
     "contingency",
     "dice",
@@ -96,14 +122,19 @@ __all__ = [
     "instance_scores",
     "iou",
     "iou_from",
+    "known_score",
     "label_surface_distances",
     "measure_case",
+    "measure_instances",
+    "measure_membrane",
     "nnunet_summary",
     "panoptic_quality",
     "pool_scores",
     "precision_from",
+    "read_table",
     "reliability_curve",
     "score_of",
+    "segments_of",
     "sensitivity_from",
     "sign_flip_p",
     "signed_rank_p",

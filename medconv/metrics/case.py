@@ -48,6 +48,7 @@ def measure_case(
     convention: SurfaceConvention = _DEFAULT,
     *,
     surfaces: bool = True,
+    ignore_label: int | None = None,
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
@@ -59,10 +60,11 @@ def measure_case(
         ref: Integer labels ``(*S)``.
         spacing_mm: Voxel edge lengths of that grid, in any numeric form.
         label_names: Name of each label; 0 is background and is not measured.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a label (labels left out have
-            none, and their ``nsd`` is nan).
+        tolerances_mm: Of the normalised surface Dice: one number, or one a label; without one ``nsd`` is nan.
         convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
+        ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, and their border
+            with a structure is no surface, as nobody knows whether the structure ends there.
 
     Returns:
         One row a label, in the order of the numbers.
@@ -71,14 +73,12 @@ def measure_case(
         ShapeError: The maps differ in shape or are not integer.
         GeometryError: The spacing does not fit.
         DatasetError: A map holds a label without a name.
-        ConfigError: There is no label other than background, or a tolerance is negative, not finite or of an
-            unknown label.
+        ConfigError: No label besides background, an ignore label with a name, or a tolerance that does not fit.
 
     Cost: one pass for the counts and one for all surfaces, whatever the number of labels.
 
     Example:
-        >>> ref = np.zeros((8, 8, 8), np.uint8)
-        >>> ref[2:5, 2:6, 2:6] = 1
+        >>> ref = np.pad(np.ones((3, 4, 4), np.uint8), 2)
         >>> (row,) = measure_case("a", np.roll(ref, 1, axis=0), ref, (2, 1, 1), {1: "organ"}, tolerances_mm=1)
         >>> row.iou, round(row.sensitivity, 3), row.hd_mm, round(row.nsd, 3), row.volume_difference_ml
         (0.5, 0.667, 2.0, 0.636, 0.0)
@@ -87,17 +87,29 @@ def measure_case(
     tolerance_mm = label_tolerances(tolerances_mm, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
-    inside = _Inside(*along_memory(pred, ref, spacing))
+    inside, ignored = _inside(case_id, pred, ref, spacing, names, ignore_label)
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None
     figures = {
         label: _overlap(table, label)
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
         | _distances(_known(distances, label, table), tolerance_mm[label], convention)
-        | _image(pred.shape, spacing, convention)
+        | _image(pred.shape, spacing, convention, ignored)
         for label in names
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
+
+
+def check_ignore_label(ignore_label: int | None, names: Mapping[int, str]) -> None:
+    """Refuse to ignore what is measured.
+
+    Raises:
+        ConfigError: The ignore label is the background or has a name.
+    """
+    if ignore_label is not None and (ignore_label <= 0 or ignore_label in names):
+        raise ConfigError(
+            f"expected an ignore label above 0 that is none of {dict(names)}, got {ignore_label}"
+        )
 
 
 def foreground_names(label_names: Mapping[int, str]) -> dict[int, str]:
@@ -136,14 +148,34 @@ def label_tolerances(
     return {label: given.get(label, nan) for label in names}
 
 
+def _without_ignored(
+    case_id: str, pred: LabelMap, ref: LabelMap, ignore_label: int, names: Mapping[int, str]
+) -> tuple[LabelMap, LabelMap, int]:
+    """Both maps with the value after the last label where the truth is not known, and how many voxels that are."""
+    unknown = max(names) + 1
+    is_known = ref != ignore_label
+    ignored = int(is_known.size - np.count_nonzero(is_known))
+    if not ignored:
+        return pred, ref, 0
+    for side, labels in (("prediction", pred), ("reference", ref)):
+        if (is_known & (labels == unknown)).any():  # it would pass for the value that means unknown
+            raise _unnamed(case_id, side, {unknown}, {0, *names})
+    maps = []
+    for labels in (pred, ref):
+        kind = np.result_type(labels.dtype, np.min_scalar_type(unknown))
+        maps.append(np.where(is_known, labels, np.array(unknown, kind)))
+    return maps[0], maps[1], ignored
+
+
 def _image(
-    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], convention: SurfaceConvention, ignored: int
 ) -> dict[str, Any]:
     """What all structures of an image share."""
     return {
         "diagonal_mm": diagonal_mm(shape, spacing_mm),
         "spacing_mm": spacing_mm,
-        "image_voxels": prod(shape),
+        "image_voxels": prod(shape) - ignored,
+        "ignored_voxels": ignored,
         "convention": convention.short,
     }
 
@@ -199,14 +231,34 @@ def _distances(
 class _Inside:
     """Both maps of a case as they lie in memory, and the box of all foreground, which is looked for once."""
 
-    def __init__(self, pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...]) -> None:
+    def __init__(
+        self, pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], unknown: int | None
+    ) -> None:
         self._maps, self._spacing_mm, self._box = (pred, ref), spacing_mm, foreground_box(pred, ref)
+        self.unknown = unknown
 
     def runs(self) -> LabelRuns:
         return label_runs(*self._maps, self._box)
 
     def distances(self, convention: SurfaceConvention) -> dict[int, SurfaceDistances]:
-        return distances_in_box(*self._maps, self._box, self._spacing_mm, convention)
+        return distances_in_box(*self._maps, self._box, self._spacing_mm, convention, self.unknown)
+
+
+def _inside(
+    case_id: str,
+    pred: LabelMap,
+    ref: LabelMap,
+    spacing_mm: tuple[float, ...],
+    names: Mapping[int, str],
+    ignore_label: int | None,
+) -> tuple[_Inside, int]:
+    """Both maps ready to be measured, and how many voxels are ignored."""
+    check_ignore_label(ignore_label, names)
+    unknown, ignored = None, 0
+    if ignore_label is not None:
+        pred, ref, ignored = _without_ignored(case_id, pred, ref, ignore_label, names)
+        unknown = max(names) + 1 if ignored else None
+    return _Inside(*along_memory(pred, ref, spacing_mm), unknown), ignored
 
 
 def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> CountArray:
@@ -214,9 +266,12 @@ def _count_pairs(case_id: str, inside: _Inside, names: Mapping[int, str]) -> Cou
     allowed = {0, *names}
     runs = inside.runs()
     for side, labels in (("prediction", runs.pred), ("reference", runs.ref)):
-        if found := set(np.unique(labels).tolist()) - allowed:
+        if found := set(np.unique(labels).tolist()) - allowed - {inside.unknown}:
             raise _unnamed(case_id, side, found, allowed)
-    return runs.table(max(names) + 1)
+    if inside.unknown is None:
+        return runs.table(max(names) + 1)
+    # where one map is unknown both are: what is left of the table counts known voxels only
+    return runs.table(inside.unknown + 1)[:-1, :-1]
 
 
 def _unnamed(case_id: str, side: str, found: set[int], allowed: set[int]) -> DatasetError:

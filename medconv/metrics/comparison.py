@@ -5,21 +5,42 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan, nan
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.paired import PairedComparison, compare_paired, holm
-from medconv.metrics.scores import SCORES, Empties, check_empties, check_scores, score_of
-from medconv.metrics.summary import case_means, in_the_mean
-
-COMPARED = ("dice", "nsd", "hd95_mm")
-"""The scores that are compared unless others are named: one of overlap, two of boundaries."""
+from medconv.metrics.scores import Empties, Score, check_empties, check_scores, known_score
 
 _SIGNIFICANT = 0.05
 _SHOWN_CASES = 10
 
 Verdict = Literal["better", "worse", "equivalent", "no difference shown"]
+
+
+class ComparableTable(Protocol):
+    """What a table must tell to be compared with another of its kind.
+
+    Its class says which ``scores`` it has, and which of them are ``compared`` unless others are named.
+    """
+
+    scores: ClassVar[Mapping[str, Score]]
+    compared: ClassVar[tuple[str, ...]]
+
+    @property
+    def case_ids(self) -> tuple[str, ...]:
+        """The different cases, sorted."""
+
+    @property
+    def label_names(self) -> Mapping[int, str]:
+        """Number to name of what was measured."""
+
+    @property
+    def convention(self) -> str:
+        """How it was measured, in words."""
+
+    def columns(self, score: str, empties: Empties | float) -> dict[int, dict[str, float]]:
+        """A score case by case, of each structure by its number; under 0 the mean over structures."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class TableDifference:
         """
         if self.p_permutation_holm < _SIGNIFICANT:
             is_higher = self.paired.mean_difference > 0
-            return "better" if is_higher == SCORES[self.score].higher_is_better else "worse"
+            return "better" if is_higher == known_score(self.score).higher_is_better else "worse"
         return "equivalent" if self.is_within_margin else "no difference shown"
 
     @property
@@ -73,8 +94,8 @@ class TableDifference:
 
 
 def compare_tables(
-    tables: Mapping[str, CaseTable],
-    scores: Collection[str] = COMPARED,
+    tables: Mapping[str, ComparableTable],
+    scores: Collection[str] | None = None,
     margins: Mapping[str, float] | None = None,
     empties: Empties | float = "diagonal",
     seed: int = 0,
@@ -86,8 +107,8 @@ def compare_tables(
     and margins before looking.
 
     Args:
-        tables: Name to table, the baseline first; all of the same cases and structures.
-        scores: Names of ``SCORES``.
+        tables: Name to table, the baseline first; all of one kind, and of the same cases and structures.
+        scores: Names of the table's ``scores``; ``None`` takes those of its ``compared``.
         margins: Largest difference of no importance by score, for a test of equivalence.
         empties: What a distance is where one side is empty; ``"inf"`` has no differences and is refused.
         seed: Of bootstrap and permutations.
@@ -95,7 +116,7 @@ def compare_tables(
     Raises:
         ConfigError: Fewer than two tables, no score, infinite or unknown empties, or a margin of another score.
         UnknownNameError: There is no such score.
-        DatasetError: The tables differ in cases, structures, convention or tolerance of NSD; the text names them.
+        DatasetError: The tables differ in kind, cases, structures, convention or tolerance; the text names them.
 
     Returns:
         One entry a table, structure and score, the mean over structures first.
@@ -112,9 +133,10 @@ def compare_tables(
         >>> x.name, round(x.paired.mean_difference, 3), x.paired.p_permutation, x.p_permutation_holm
         ('x', 0.092, 0.03125, 0.0625)
     """
-    chosen, margins = check_scores(scores), dict(margins or {})
-    if len(tables) < 2 or not chosen:
-        raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {list(scores)}")
+    margins = dict(margins or {})
+    (base_name, base), *others = _at_least_two(tables, scores)
+    chosen = check_scores(base.compared if scores is None else scores, base.scores)
+    scores = [score.name for score in chosen]
     empties = check_empties(empties)
     if empties == "inf":
         raise ConfigError(
@@ -122,7 +144,6 @@ def compare_tables(
         )
     if stray := sorted(set(margins) - set(scores)):
         raise ConfigError(f"margins for {', '.join(stray)}, but compared are {', '.join(scores)}")
-    (base_name, base), *others = tables.items()
     for name, table in others:
         _require_same(base_name, base, name, table, scores)
     found = [
@@ -134,22 +155,23 @@ def compare_tables(
     return _adjusted(found, base_name, base.label_names)
 
 
+def _at_least_two(
+    tables: Mapping[str, ComparableTable], scores: Collection[str] | None
+) -> list[tuple[str, ComparableTable]]:
+    if len(tables) < 2 or (scores is not None and not scores):
+        named = [] if scores is None else list(scores)
+        raise ConfigError(f"expected two tables and a score at least, got {list(tables)} and {named}")
+    return list(tables.items())
+
+
 def _columns(
-    base: CaseTable, other: CaseTable, score: str, empties: Empties | float
+    base: ComparableTable, other: ComparableTable, score: str, empties: Empties | float
 ) -> Iterable[tuple[int, list[float], list[float]]]:
     """For the mean over structures (0) and each structure: both columns, case by case."""
-    counted = in_the_mean(base.label_names)
-    means = [
-        case_means([row for row in table.rows if row.label in counted], score, empties)
-        for table in (base, other)
-    ]
-    yield 0, [means[0][c] for c in base.case_ids], [means[1][c] for c in base.case_ids]
-    for label in base.label_names:
-        before, after = (
-            {row.case_id: score_of(row, score, empties) for row in table.rows if row.label == label}
-            for table in (base, other)
-        )
-        yield label, [before.get(c, nan) for c in base.case_ids], [after.get(c, nan) for c in base.case_ids]
+    after = other.columns(score, empties)
+    for label, own in base.columns(score, empties).items():
+        before, later = ([side.get(c, nan) for c in base.case_ids] for side in (own, after[label]))
+        yield label, before, later
 
 
 def _adjusted(
@@ -172,8 +194,12 @@ def _adjusted(
 
 
 def _require_same(
-    base_name: str, base: CaseTable, name: str, table: CaseTable, scores: Collection[str]
+    base_name: str, base: ComparableTable, name: str, table: ComparableTable, scores: Collection[str]
 ) -> None:
+    if type(base) is not type(table):
+        raise DatasetError(
+            f"expected tables of one kind, {base_name} is a {type(base).__name__}, {name} a {type(table).__name__}"
+        )
     if base.label_names != table.label_names:
         raise DatasetError(
             f"expected the same structures in both tables, {base_name} has {base.label_names}, "
@@ -189,7 +215,7 @@ def _require_same(
     told = [f"not in {where}: {_listed(cases)}" for where, cases in missing if cases]
     if told:
         raise DatasetError(f"expected the same cases in both tables; {'; '.join(told)}")
-    if "nsd" in scores:
+    if "nsd" in scores and isinstance(base, CaseTable) and isinstance(table, CaseTable):
         _require_same_tolerances(base_name, base, name, table)
 
 

@@ -16,15 +16,14 @@ from scipy.optimize import linear_sum_assignment
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.metrics.detection import InstanceScores, divide
-from medconv.metrics.grid import LabelMap, as_label_maps
+from medconv.metrics.grid import as_label_maps
+from medconv.metrics.objects import number_objects
 from medconv.metrics.overlap import label_runs
+from medconv.metrics.scores import THRESHOLDS
 from medconv.types import FloatArray
 
 Index = npt.NDArray[np.intp]
 Counts = npt.NDArray[np.int64]
-
-THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
-"""0.5, 0.55 … 0.95: the thresholds of the 2018 Data Science Bowl."""
 
 _DENSE_PAIRS = 1 << 22
 
@@ -102,12 +101,16 @@ class InstanceOverlap:
 
         Source: Kumar et al., TMI 2017; AJI+: Graham et al., Medical Image Analysis 2019.
         """
+        return divide(*self.aji_parts(one_to_one))
+
+    def aji_parts(self, one_to_one: bool = False) -> tuple[int, int]:
+        """Numerator and denominator of ``aggregated_jaccard`` in voxels, which add up over images."""
         pairs = self._best_sum() if one_to_one else self._best_of_each_ref()
         shared = self.shared[pairs].sum()
         ref, pred = self.ref_index[pairs], self.pred_index[pairs]
         union = self.ref_sizes[ref].sum() + self.pred_sizes[pred].sum() - shared
         alone = np.delete(self.ref_sizes, ref).sum() + np.delete(self.pred_sizes, pred).sum()
-        return divide(shared, union + alone)
+        return int(shared), int(union + alone)
 
     def count_splits(self) -> int:
         """Predictions too many: of those that lie by more than half in one reference object, all but one."""
@@ -162,7 +165,8 @@ def instance_overlap(pred: Any, ref: Any) -> InstanceOverlap:
     for name, labels in (("prediction", runs.pred), ("reference", runs.ref)):
         if labels.dtype.kind == "i" and labels.min() < 0:
             raise ShapeError(f"expected object numbers from 0 in the {name}, got {labels.min()}")
-    (n_ref, ref_place), (n_pred, pred_place) = _places(runs.ref), _places(runs.pred)
+    (refs, ref_place), (preds, pred_place) = number_objects(runs.ref), number_objects(runs.pred)
+    n_ref, n_pred = len(refs), len(preds)
     ref_sizes = np.bincount(ref_place, runs.voxels, n_ref + 1)[1:].astype(np.int64)
     pred_sizes = np.bincount(pred_place, runs.voxels, n_pred + 1)[1:].astype(np.int64)
     both = (ref_place > 0) & (pred_place > 0)
@@ -207,20 +211,6 @@ def instance_scores(
     """
     overlap = instance_overlap(pred, ref)
     return {float(t): overlap.scores(t, inclusive) for t in thresholds}
-
-
-def _places(labels: LabelMap) -> tuple[int, Index]:
-    """Number of objects, and for each run the object's place counted from 1, 0 for background."""
-    top = int(labels.max())
-    if top < 4 * len(labels) + 1024:
-        present = np.zeros(top + 1, dtype=np.intp)
-        present[labels] = 1
-        present[0] = 0
-        return int(present.sum()), np.cumsum(present)[labels] * (labels != 0)
-    found, place = np.unique(labels, return_inverse=True)
-    if found[0] != 0:
-        place = place + 1
-    return int(np.count_nonzero(found)), place
 
 
 def _sum_by_key(keys: Index, values: Counts, limit: int) -> tuple[Index, Counts]:

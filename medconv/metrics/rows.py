@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
-from math import isclose, isnan, nan
-from operator import attrgetter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import nan
 from typing import Any, TextIO
 
-from medconv.errors import DatasetError
 from medconv.metrics.convention import SurfaceConvention
+from medconv.metrics.row_text import RowText
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,10 @@ class CaseRow:
         tp_voxels: Voxels of the structure on both sides; -1 where nobody counted, as all that follow.
         ref_voxels: In the reference.
         pred_voxels: In the prediction.
-        image_voxels: In the image.
+        image_voxels: In the image, ignored ones left out.
         spacing_mm: Voxel edge lengths of the image; empty where nobody noted them.
         convention: How distances were measured, as ``SurfaceConvention.short`` says it.
+        ignored_voxels: That the reference says nothing about; they are part of no figure.
     """
 
     case_id: str
@@ -75,6 +74,7 @@ class CaseRow:
     image_voxels: int = -1
     spacing_mm: tuple[float, ...] = ()
     convention: str = SurfaceConvention().short
+    ignored_voxels: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -84,7 +84,7 @@ class CaseRow:
     @property
     def values(self) -> tuple[Any, ...]:
         """All columns, in the order of ``COLUMNS``."""
-        return _values_of(self)
+        return CASE_ROWS.values(self)
 
     def agrees_with(self, other: CaseRow) -> bool:
         """Whether both hold the same measurement, to a millionth."""
@@ -98,70 +98,20 @@ class CaseRow:
             >>> CaseRow("a", 1, "organ", 0.9, *sizes).contradictions(CaseRow("a", 1, "organ", 0.8, *sizes))
             {'dice': (0.9, 0.8)}
         """
-        pairs = zip(COLUMNS, self.values, other.values, strict=True)
-        return {column: (a, b) for column, a, b in pairs if not _same(a, b)}
+        return CASE_ROWS.contradictions(self, other)
 
 
-COLUMNS = tuple(field.name for field in fields(CaseRow))
+CASE_ROWS = RowText(CaseRow)
+"""Rows of cases and structures in a CSV file."""
 
-_values_of: Callable[[CaseRow], tuple[Any, ...]] = attrgetter(*COLUMNS)
-
-_NEEDED = tuple(field.name for field in fields(CaseRow) if field.default is MISSING)
+COLUMNS = CASE_ROWS.columns
 
 
 def write_rows(rows: Iterable[CaseRow], stream: TextIO, *, has_header: bool = True) -> None:
-    """Write rows as CSV; numbers in full, so that reading gives them back exactly."""
-    writer = csv.writer(stream, lineterminator="\n")
-    if has_header:
-        writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_format(value) for value in row.values])
-
-
-def _format(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return " ".join(map(repr, value))
-    return repr(value) if isinstance(value, float) else value
+    """Write rows as CSV; see ``RowText.write``."""
+    CASE_ROWS.write(rows, stream, has_header=has_header)
 
 
 def read_rows(stream: TextIO) -> Iterator[CaseRow]:
-    """Read what ``write_rows`` wrote; columns may come in any order and others may stand beside them.
-
-    A table of an earlier version lacks some columns: those that have a default in ``CaseRow`` take it.
-
-    Raises:
-        DatasetError: Any other column is missing, or a value cannot be read; the text names line and column.
-    """
-    reader = csv.DictReader(stream)
-    present = reader.fieldnames or ()
-    missing = [c for c in _NEEDED if c not in present]
-    if missing:
-        raise DatasetError(_lacking(missing))
-    known = [c for c in COLUMNS if c in present]
-    for record in reader:
-        values = {name: _parse(name, record[name], reader.line_num) for name in known}
-        yield CaseRow(**values)
-
-
-def _lacking(missing: Sequence[str]) -> str:
-    if len(missing) == len(_NEEDED):
-        return f"expected a table.csv of medconv, with the columns {', '.join(_NEEDED)}; it has none of them"
-    return f"expected a table.csv of medconv; missing columns: {', '.join(missing)}"
-
-
-def _parse(name: str, text: str | None, line: int) -> Any:
-    kind = CaseRow.__annotations__[name]
-    try:
-        if kind == "bool":
-            return {"True": True, "False": False}[str(text)]
-        if kind.startswith("tuple"):
-            return tuple(map(float, (text or "").split()))
-        return {"str": str, "int": int, "float": float}[kind](text or "")
-    except (KeyError, ValueError):
-        raise DatasetError(f"line {line}, column {name}: expected {kind}, got {text!r}") from None
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        return (isnan(a) and isnan(b)) or isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
-    return bool(a == b)
+    """Read what ``write_rows`` wrote; see ``RowText.read``."""
+    return CASE_ROWS.read(stream)

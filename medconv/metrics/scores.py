@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import inf, nan
 from typing import Literal, get_args
@@ -58,6 +58,53 @@ SCORES = {
 """Every quantity that a summary, a comparison or a report can speak of."""
 
 
+THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+"""0.5, 0.55 … 0.95: the thresholds of the 2018 Data Science Bowl."""
+
+INSTANCE_SCORES = {
+    score.name: score
+    for score in (
+        Score("ap", "mean AP", 4, 1),
+        *(Score(f"ap_{100 * t:.0f}", f"AP@{t:g}", 4, 1) for t in THRESHOLDS),
+        *(Score(f"f1_{100 * t:.0f}", f"F1@{t:g}", 4, 1) for t in THRESHOLDS),
+        Score("pq", "PQ", 4, 1),
+        Score("sq", "SQ", 4, 1),
+        Score("rq", "RQ", 4, 1),
+        Score("aji", "AJI", 4, 1),
+        Score("foreground_dice", "foreground Dice", 4, 1),
+        Score("splits", "splits", 2, 0),
+        Score("merges", "merges", 2, 0),
+    )
+}
+"""Every quantity of a table of single objects; mean AP is the mean over ``THRESHOLDS``."""
+
+
+MEMBRANE_SCORES = {
+    score.name: score
+    for score in (
+        Score("v_rand", "V Rand", 4, 1),
+        Score("v_rand_split", "V Rand split", 4, 1),
+        Score("v_rand_merge", "V Rand merge", 4, 1),
+        Score("v_info", "V Info", 4, 1),
+        Score("v_info_split", "V Info split", 4, 1),
+        Score("v_info_merge", "V Info merge", 4, 1),
+    )
+}
+"""Every quantity of a table of membranes, thinned and restricted to the reference's segments."""
+
+_EVERY = {**INSTANCE_SCORES, **MEMBRANE_SCORES, **SCORES}
+
+
+def known_score(name: str) -> Score:
+    """The score of this name, of whatever kind of table.
+
+    Example:
+        >>> known_score("ap_50").title, known_score("hd95_mm").higher_is_better
+        ('AP@0.5', False)
+    """
+    return _EVERY[name]
+
+
 def check_empties(empties: Empties | float) -> Empties | float:
     """Return the policy if it is one.
 
@@ -74,17 +121,21 @@ def check_empties(empties: Empties | float) -> Empties | float:
     )
 
 
-def check_scores(names: Collection[str]) -> tuple[Score, ...]:
+def check_scores(names: Collection[str], known: Mapping[str, Score] = SCORES) -> tuple[Score, ...]:
     """The scores of these names.
+
+    Args:
+        names: Of ``known``.
+        known: The scores of a kind of table.
 
     Raises:
         UnknownNameError: There is no such score.
     """
     for name in names:
-        if name not in SCORES:
-            hint = did_you_mean(name, SCORES) or "."
-            raise UnknownNameError(f"no score {name!r}{hint} Scores: {', '.join(SCORES)}")
-    return tuple(SCORES[name] for name in names)
+        if name not in known:
+            hint = did_you_mean(name, known) or "."
+            raise UnknownNameError(f"no score {name!r}{hint} Scores: {', '.join(known)}")
+    return tuple(known[name] for name in names)
 
 
 def score_of(row: CaseRow, name: str, empties: Empties | float = "diagonal") -> float:

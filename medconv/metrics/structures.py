@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from medconv.errors import ConfigError
-from medconv.metrics.case import TOLERANCE_MM, foreground_names, label_tolerances, measure_case
+from medconv.metrics.case import (
+    TOLERANCE_MM,
+    check_ignore_label,
+    foreground_names,
+    label_tolerances,
+    measure_case,
+)
 from medconv.metrics.convention import SurfaceConvention
 from medconv.metrics.grid import LabelMap, as_label_maps
 from medconv.metrics.rows import CaseRow
+
+_IGNORED = 2
+"""The ignore label of a region's own map, in which 1 is inside."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,11 @@ class Structures:
         tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region.
         only_regions: Leave the classes out.
         convention: What counts as surface; see ``SurfaceConvention``.
+        ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
 
     Raises:
-        ConfigError: No label, a region of unknown or no labels, two structures of one name, or a tolerance that
-            does not fit.
+        ConfigError: No label, a region of unknown or no labels, two structures of one name, a tolerance that
+            does not fit, or an ignore label that is the background or has a name.
 
     Example:
         >>> brats = Structures({1: "necrosis", 2: "oedema", 3: "enhancing"}, {"tumour core": (1, 3)})
@@ -47,9 +57,11 @@ class Structures:
     tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM
     only_regions: bool = False
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
+    ignore_label: int | None = None
 
     def __post_init__(self) -> None:
         names = foreground_names(self.label_names)
+        check_ignore_label(self.ignore_label, names)
         for region, labels in self.regions.items():
             if not labels or not set(labels) <= set(names):
                 raise ConfigError(f"region {region!r}: expected labels out of {names}, got {list(labels)}")
@@ -90,13 +102,25 @@ class Structures:
             by_label,
             self.convention,
             surfaces=with_surfaces,
+            ignore_label=self.ignore_label,
         )
         rows = [] if self.only_regions else rows
         for number, name in self._region_names.items():
             inside, truth = (_union(side, self.regions[name]) for side in (pred, ref))
+            if self.ignore_label is not None:
+                truth[ref == self.ignore_label] = _IGNORED
             own = {1: tolerance_mm[number]} if tolerance_mm[number] == tolerance_mm[number] else {}
+            ignored = None if self.ignore_label is None else _IGNORED
             (row,) = measure_case(
-                case_id, inside, truth, spacing_mm, {1: name}, own, self.convention, surfaces=surfaces
+                case_id,
+                inside,
+                truth,
+                spacing_mm,
+                {1: name},
+                own,
+                self.convention,
+                surfaces=surfaces,
+                ignore_label=ignored,
             )
             rows.append(replace(row, label=number))
         return rows

@@ -43,8 +43,8 @@ class LabelSummary:
         n_false_positive: Predicted, not in the reference.
         n_both_empty: On neither side; they count in no mean.
         n_without_surface: Of the valid ones, those in which a side has no surface inside the image, which only
-            ``edge="ignore"`` allows. If only one lacks it, distances are infinite and the policy for empties
-            applies; if both do, distances are undefined and left out.
+            ``edge="ignore"`` and ignored voxels allow. If only one lacks it, distances are infinite and the policy
+            for empties applies; if both do, distances are undefined and left out.
         scores: Every score of ``SCORES`` over all cases but those of ``n_both_empty``, distances under the
             summary's policy for empties.
     """
@@ -115,6 +115,7 @@ class Summary:
             diagonal (``"diagonal"``), infinite (``"inf"``), left out (``"nan"``) or a number of mm.
         convention: How distances were measured.
         nsd_tolerances_mm: Tolerance of NSD by name of structure; those without one are absent.
+        n_ignoring: Cases with voxels that their reference says nothing about.
     """
 
     labels: tuple[LabelSummary, ...]
@@ -124,6 +125,7 @@ class Summary:
     empties: Empties | float
     convention: str
     nsd_tolerances_mm: Mapping[str, float] = field(default_factory=dict)
+    n_ignoring: int = 0
 
     @property
     def class_first_mean_dice(self) -> float:
@@ -146,6 +148,7 @@ class Summary:
             "n_cases": self.n_cases,
             "empties": self.empties,
             "convention": self.convention,
+            "n_ignoring": self.n_ignoring,
             **{f"class_first_mean_{name}": value for name, value in self.class_first.items()},
             **{f"case_first_mean_{name}": value for name, value in self.case_first.items()},
             "labels": [label.to_dict() for label in self.labels],
@@ -192,6 +195,7 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
         empties=empties,
         convention=convention_of(ordered),
         nsd_tolerances_mm={r.name: r.nsd_tolerance_mm for r in ordered if not isnan(r.nsd_tolerance_mm)},
+        n_ignoring=len({row.case_id for row in ordered if row.ignored_voxels}),
     )
 
 

@@ -71,12 +71,25 @@ def distances_in_box(
     box: tuple[slice, ...],
     spacing_mm: tuple[float, ...],
     convention: SurfaceConvention,
+    unknown: int | None = None,
 ) -> dict[int, SurfaceDistances]:
-    """As ``label_surface_distances``, of maps that were checked and whose ``foreground_box`` is known."""
+    """As ``label_surface_distances``, of maps that were checked and whose ``foreground_box`` is known.
+
+    Args:
+        pred: Integer labels ``(*S)``.
+        ref: The same on the same grid.
+        box: Of all foreground.
+        spacing_mm: Voxel edge lengths.
+        convention: What counts as surface.
+        unknown: The label, in the same voxels of both maps, of which nobody knows the truth: no surface runs through
+            it, and where a structure borders on it there is none.
+    """
     cut = _cut_ends(pred.shape, box, convention)
     pred, ref, names = _number_from_zero(pred[box], ref[box])
     measure = _by_surfels if convention.surface == "surfel" else _by_voxels
-    return {names[label]: d for label, d in measure(pred, ref, spacing_mm, cut).items()}
+    hidden = None if unknown is None else list(names).index(unknown)
+    found = measure(pred, ref, spacing_mm, cut, hidden)
+    return {names[label]: d for label, d in found.items()}
 
 
 def surface_distances(
@@ -127,9 +140,9 @@ def hausdorff_mm(
 
 
 def _by_voxels(
-    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut
+    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut, unknown: int | None
 ) -> dict[int, SurfaceDistances]:
-    pred_edge, ref_edge = _boundaries(pred, ref, spacing_mm, cut)
+    pred_edge, ref_edge = _boundaries(pred, ref, spacing_mm, cut, unknown)
     pred_count, ref_count = pred_edge.count(), ref_edge.count()
     common = pred_count.keys() & ref_count.keys()
     if pred_count.keys() != ref_count.keys():
@@ -146,11 +159,11 @@ def _by_voxels(
 
 
 def _by_surfels(
-    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut
+    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut, unknown: int | None
 ) -> dict[int, SurfaceDistances]:
     found = {}
     for label in np.union1d(pred, ref).tolist():
-        if label == 0:
+        if label in (0, unknown):
             continue
         masks = [(m == label).view(np.uint8) for m in (pred, ref)]
         box = foreground_box(*masks)
@@ -158,14 +171,23 @@ def _by_surfels(
             (low and span.start == 0, high and span.stop == n)
             for (low, high), span, n in zip(cut, box, pred.shape, strict=True)
         )
-        found[label] = _of_surfels(masks[0][box], masks[1][box], spacing_mm, ends)
+        around = None if unknown is None else _padded(pred == unknown, box)
+        found[label] = _of_surfels(masks[0][box], masks[1][box], spacing_mm, ends, around)
     return found
 
 
-def _of_surfels(pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut) -> SurfaceDistances:
+def _padded(mask: LabelMap, box: tuple[slice, ...]) -> LabelMap:
+    """A part of a mask with a frame of what lies around it, or of nothing beyond the image."""
+    outer = np.pad(mask, 1)
+    return outer[tuple(slice(span.start, span.stop + 2) for span in box)]
+
+
+def _of_surfels(
+    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut, unknown: LabelMap | None
+) -> SurfaceDistances:
     margin = margin_for(tuple(n + 1 for n in pred.shape), spacing_mm)
     (pred_edge, pred_area), (ref_edge, ref_area) = (
-        find_surfels(m, margin, spacing_mm, cut) for m in (pred, ref)
+        find_surfels(m, margin, spacing_mm, cut, unknown) for m in (pred, ref)
     )
     if len(pred_area) and len(ref_area):
         forth, back = nearest_mm(pred_edge, ref_edge, spacing_mm), nearest_mm(ref_edge, pred_edge, spacing_mm)
@@ -175,10 +197,10 @@ def _of_surfels(pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cu
 
 
 def _boundaries(
-    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut
+    pred: LabelMap, ref: LabelMap, spacing_mm: tuple[float, ...], cut: Cut, unknown: int | None = None
 ) -> tuple[Boundary, Boundary]:
     margin = margin_for(pred.shape, spacing_mm)
-    return find_boundary(pred, margin, cut), find_boundary(ref, margin, cut)
+    return find_boundary(pred, margin, cut, unknown), find_boundary(ref, margin, cut, unknown)
 
 
 def _cut_ends(shape: tuple[int, ...], box: tuple[slice, ...], convention: SurfaceConvention) -> Cut:

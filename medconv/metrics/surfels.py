@@ -23,7 +23,11 @@ Triangle = tuple[Corner, Corner, Corner]
 
 
 def find_surfels(
-    mask: LabelMap, margin: tuple[int, ...], spacing_mm: tuple[float, ...], cut: tuple[tuple[bool, bool], ...]
+    mask: LabelMap,
+    margin: tuple[int, ...],
+    spacing_mm: tuple[float, ...],
+    cut: tuple[tuple[bool, bool], ...],
+    unknown: LabelMap | None = None,
 ) -> tuple[Boundary, FloatArray]:
     """The surface elements of a mask, on a lattice with one more place along each axis, and their areas.
 
@@ -33,6 +37,8 @@ def find_surfels(
         spacing_mm: Voxel edge lengths.
         cut: For each axis, whether the elements at its low and high end are left out because they stick out
             of the image.
+        unknown: Where nobody knows the truth, ``(*S)`` with a frame of one voxel around it: elements between voxels
+            of which one is unknown are left out.
 
     Example:
         >>> surfels, area_mm = find_surfels(
@@ -50,6 +56,11 @@ def find_surfels(
         back = int(np.dot(corner, steps(shape)))
         codes[back:] |= flat[: flat.size - back] << bit
     grid = codes.reshape(shape)
+    if unknown is not None:
+        inner = tuple(slice(m, m + n + 1) for m, n in zip(margin, mask.shape, strict=True))
+        for corner in product((0, 1), repeat=mask.ndim):
+            beside = tuple(slice(c, c + n + 1) for c, n in zip(corner, mask.shape, strict=True))
+            grid[inner][unknown[beside]] = 0
     for axis, (m, n, ends) in enumerate(zip(margin, mask.shape, cut, strict=True)):
         for place in (p for p, end in zip((m, m + n), ends, strict=True) if end):
             grid[(slice(None),) * axis + (place,)] = 0

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from medconv.errors import DatasetError, ShapeError
 from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.convention import SurfaceConvention
-from medconv.metrics.rows import COLUMNS, CaseRow, read_rows, write_rows
+from medconv.metrics.instance_rows import INSTANCE_ROWS, InstanceRow, measure_instances
+from medconv.metrics.instance_table import InstanceSummary, InstanceTable
+from medconv.metrics.row_metric import RowMetric
+from medconv.metrics.rows import CASE_ROWS, CaseRow
 from medconv.metrics.scores import Empties, check_empties
 from medconv.metrics.structures import Structures
 from medconv.metrics.summary import Summary
 
 
-class SegmentationTable(Metric):
+class SegmentationTable(RowMetric[CaseRow]):
     """Overlap, volume and surface distances of every case and structure, on each case's own grid.
 
     A ``torchmetrics.Metric`` whose state are the rows themselves, never sums: gathered from any number of
@@ -37,10 +36,12 @@ class SegmentationTable(Metric):
         only_regions: Leave the classes out.
         convention: What counts as surface; see ``SurfaceConvention``.
         surfaces: Whether distances are measured; without, cases cost a tenth.
+        ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
         settings: Of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
-        ConfigError: There is no label other than background, or a region or a tolerance does not fit.
+        ConfigError: There is no label other than background, or a region, a tolerance or the ignore label does not
+            fit.
 
     Cost:
         One pass for the counts and one for all surfaces, whatever the number of labels.
@@ -59,9 +60,7 @@ class SegmentationTable(Metric):
         (0.5, 1, 17.146)
     """
 
-    is_differentiable = False
-    full_state_update = False
-    written: list[Tensor] | Tensor
+    text = CASE_ROWS
 
     def __init__(
         self,
@@ -73,16 +72,16 @@ class SegmentationTable(Metric):
         only_regions: bool = False,
         convention: SurfaceConvention | None = None,
         surfaces: bool = True,
+        ignore_label: int | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        convention = convention or SurfaceConvention()
         self.structures = Structures(
-            label_names, dict(regions or {}), tolerances_mm, only_regions, convention or SurfaceConvention()
+            label_names, dict(regions or {}), tolerances_mm, only_regions, convention, ignore_label
         )
         self.empties = check_empties(empties)
         self.surfaces = surfaces
-        # the lines of the CSV as bytes: no cast to half precision and no device without float64 can touch them
-        self.add_state("written", default=[], dist_reduce_fx="cat")
 
     def update(
         self, case_ids: Sequence[str], preds: Sequence[Any], refs: Sequence[Any], spacings_mm: Sequence[Any]
@@ -135,41 +134,92 @@ class SegmentationTable(Metric):
         Raises:
             DatasetError: A case came twice with different results.
         """
-        return self._read()
-
-    def sync(self, *args: Any, **settings: Any) -> None:
-        """As torchmetrics does, also for a process that has measured nothing."""
-        if isinstance(self.written, list) and not self.written:
-            # the placeholder of torchmetrics is of another type than the other processes' bytes
-            self.written.append(torch.empty(0, dtype=torch.uint8, device=self.device))
-        super().sync(*args, **settings)
-
-    @property
-    def update_called(self) -> bool:
-        """Always true: a process without a case has a table too, an empty one."""
-        return True
+        return self._finished()
 
     @property
     def rows(self) -> tuple[CaseRow, ...]:
         """What this process has measured so far."""
-        return self._read().rows
+        return self._finished().rows
 
     def summary(self) -> Summary:
         """The summary of what this process has measured so far."""
-        return self._read().summary()
+        return self._finished().summary()
 
-    def _keep(self, rows: Iterable[CaseRow]) -> None:
-        stream = io.StringIO(newline="")
-        write_rows(rows, stream, has_header=False)
-        lines = np.frombuffer(stream.getvalue().encode(), np.uint8)
-        assert isinstance(self.written, list)
-        self.written.append(torch.tensor(lines, device=self.device))
+    def _finished(self) -> CaseTable:
+        return CaseTable(self._read(), self.structures.names, self.empties)
 
-    def _read(self) -> CaseTable:
-        chunks = [self.written] if isinstance(self.written, Tensor) else self.written
-        lines = bytes(dim_zero_cat(chunks).cpu().numpy()).decode() if len(chunks) else ""
-        stream = io.StringIO(",".join(COLUMNS) + "\n" + lines, newline="")
-        return CaseTable(read_rows(stream), self.structures.names, self.empties)
+
+class InstanceSegmentationTable(RowMetric[InstanceRow]):
+    """Objects found, missed, split and merged in every image.
+
+    A ``torchmetrics.Metric`` as ``SegmentationTable`` is one: its state are the rows themselves, so the table is the
+    same to the last digit from any number of processes. ``compute`` returns a frozen ``InstanceTable``.
+
+    Args:
+        ignore_label: The number of voxels in references that nobody labelled; see ``measure_instances``.
+        settings: Of ``torchmetrics.Metric``, such as ``process_group``.
+
+    Cost:
+        See ``measure_instances``.
+
+    Example:
+        >>> table = InstanceSegmentationTable()
+        >>> ref = np.array([[1, 1, 0, 2], [1, 1, 0, 2]])
+        >>> table.update(["a", "b"], [ref, ref == 1], [ref, ref])
+        >>> summary = table.compute().summary()
+        >>> summary.found, summary.missed, summary.mean["ap_50"]
+        (3, 1, 0.75)
+    """
+
+    text = INSTANCE_ROWS
+
+    def __init__(self, ignore_label: int | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.ignore_label = ignore_label
+
+    def update(self, case_ids: Sequence[str], preds: Sequence[Any], refs: Sequence[Any]) -> None:
+        """Measure the images of a batch.
+
+        Args:
+            case_ids: Their names; an image may come again if it measures the same.
+            preds: Object numbers ``(*S)`` of each; tensors on any device, or arrays.
+            refs: Object numbers ``(*S)`` of each.
+
+        Raises:
+            ShapeError: The batch is not of one length, or the maps of an image differ in shape or are no object
+                numbers.
+        """
+        lengths = [len(part) for part in (case_ids, preds, refs)]
+        if len(set(lengths)) > 1 or isinstance(case_ids, str):
+            raise ShapeError(f"expected as many predictions and references as case ids, got {lengths}")
+        for case_id, pred, ref in zip(case_ids, preds, refs, strict=True):
+            self._keep([measure_instances(case_id, _on_host(pred), _on_host(ref), self.ignore_label)])
+
+    def add(self, case_id: str, pred: Any, ref: Any) -> None:
+        """Measure one image; see ``update``."""
+        self.update([case_id], [pred], [ref])
+
+    def merge(self, rows: Iterable[InstanceRow]) -> None:
+        """Take over rows measured elsewhere, as by ``measure_instances``."""
+        self._computed = None
+        self._keep(rows)
+
+    def compute(self) -> InstanceTable:
+        """The table of all processes; every process must call it, and gets it.
+
+        Raises:
+            DatasetError: An image came twice with different results.
+        """
+        return InstanceTable(self._read())
+
+    @property
+    def rows(self) -> tuple[InstanceRow, ...]:
+        """What this process has measured so far."""
+        return InstanceTable(self._read()).rows
+
+    def summary(self) -> InstanceSummary:
+        """The summary of what this process has measured so far."""
+        return InstanceTable(self._read()).summary()
 
 
 def _on_host(value: Any) -> Any:

@@ -4,7 +4,7 @@
 a ``Plan`` is the outcome: frozen, checked, the same as YAML, as plain values in a checkpoint, and in Python.
 """
 
-from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
+from medconv.planning.channel_kinds import ChannelKind, guessed_channels, kind_of_channel
 from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import Fingerprint, read_headers, read_intensities
 from medconv.planning.footprint import (
@@ -15,6 +15,7 @@ from medconv.planning.footprint import (
     Preset,
     count_map_voxels,
 )
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
 from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.mirroring import mirror_axes
@@ -36,6 +37,7 @@ __all__ = [
     "Cost",
     "DatasetIdentity",
     "Fingerprint",
+    "InstanceTarget",
     "Intensity",
     "NetworkPlan",
     "Plan",
@@ -47,6 +49,7 @@ __all__ = [
     "Wishes",
     "count_map_voxels",
     "fit_sizes",
+    "guessed_channels",
     "kind_of_channel",
     "lower_resolution",
     "median_shape",

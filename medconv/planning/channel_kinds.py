@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _WORDS = {
@@ -63,11 +64,12 @@ class ChannelKind:
     is_known: bool = True
 
 
-def kind_of_channel(name: str) -> ChannelKind:
+def kind_of_channel(name: str, *, is_microscopy: bool = False) -> ChannelKind:
     """CT by absolute values, microscopy by percentiles, everything else by itself.
 
     Args:
         name: As the dataset calls the channel; whole words count, upper or lower case.
+        is_microscopy: Whether its files are microscopy; that decides where the name says nothing.
 
     Example:
         >>> [kind_of_channel(name).normalization for name in ("CT", "T1w MRI", "DAPI", "noNorm")]
@@ -79,5 +81,22 @@ def kind_of_channel(name: str) -> ChannelKind:
     for kind, known in _WORDS.items():
         if words & set(known):
             return ChannelKind(kind, _MEANING[kind])
+    if is_microscopy:
+        return ChannelKind("percentile", _MEANING["percentile"])
     reason = f"{name!r} names no known kind (CT, MRI, microscopy …): z-scored image by image, as nnU-Net does"
     return ChannelKind("zscore", reason, is_known=False)
+
+
+def guessed_channels(names: Iterable[str], normalization: Iterable[str]) -> list[str]:
+    """Why channels whose names say nothing are scaled as they are, one sentence each; where the files decided, none.
+
+    Args:
+        names: Of the channels.
+        normalization: Planned, one a channel.
+
+    Example:
+        >>> guessed_channels(["image", "DAPI"], ["percentile", "percentile"])
+        []
+    """
+    kinds = [(kind_of_channel(name), planned) for name, planned in zip(names, normalization, strict=True)]
+    return [kind.reason for kind, planned in kinds if not kind.is_known and planned == kind.normalization]

@@ -9,7 +9,7 @@ import numpy as np
 
 from medconv.errors import MedconvError
 from medconv.io.cases import Dataset
-from medconv.planning.grid import DatasetGrid
+from medconv.planning.grid import DatasetGrid, default_orientation
 from medconv.planning.inspect_case import CaseFacts
 from medconv.planning.problems import Problem
 from medconv.planning.rules import median_spacing
@@ -26,19 +26,22 @@ _FEWEST_FOR_OUTLIERS = 8
 _MAD_TO_SIGMA = 1.4826
 
 
-def compare_cases(dataset: Dataset, facts: Sequence[CaseFacts], orientation: str = "RAS") -> list[Problem]:
+def compare_cases(
+    dataset: Dataset, facts: Sequence[CaseFacts], orientation: str | None = None
+) -> list[Problem]:
     """Duplicates, outliers, absent classes, spacings and sizes that do not go together.
 
     Args:
         dataset: As discovered.
         facts: Of each of its cases.
-        orientation: That cases are turned to before their grids are compared.
+        orientation: That cases are turned to before their grids are compared; ``None``: the dataset's.
     """
     return [
         *_duplicates(facts),
         *_absent_classes(dataset, facts),
+        *_objects(dataset, facts),
         *_outliers(dataset, facts),
-        *_grids(facts, orientation),
+        *_grids(facts, orientation or default_orientation(dataset)),
     ]
 
 
@@ -76,6 +79,17 @@ def _absent_classes(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Pr
         elif value > 0 and len(holders) == 1:
             text = f"class {value} {name!r} occurs in case {holders[0]} only: it is trained or validated, never both"
             yield Problem("warning", "absent", "", text)
+
+
+def _objects(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Problem]:
+    """Label maps of numbered objects that number nothing."""
+    drawn = [one for one in facts if one.objects]
+    if dataset.instances and len(drawn) > 1 and all(one.objects == 1 for one in drawn):
+        text = (
+            f"each of the {len(drawn)} label maps that are drawn holds one number only, so each would be one object; "
+            "if they are masks of all objects, the labels are semantic, not instances"
+        )
+        yield Problem("warning", "labels", "", text)
 
 
 def _outliers(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[Problem]:

@@ -55,6 +55,11 @@ class DatasetIdentity:
         if declared.regions or declared.ignore_label is not None:
             members = [[name, list(values)] for name, values in declared.regions.items()]
             facts["regions"] = [members, list(declared.regions_class_order), declared.ignore_label]
+        if declared.instances:
+            facts["instances"] = True
+        if dataset.is_microscopy:  # pixels are so small that the affines above are all alike
+            sizes = [[header.geometry.unit, *map(_short, header.geometry.spacing_mm)] for header in headers]
+            facts["pixels"] = sizes
         text = json.dumps(facts, separators=(",", ":"))
         name = dataset.root.resolve().name or "dataset"
         return cls(name, len(dataset.cases), hashlib.sha256(text.encode()).hexdigest()[:_DIGEST])
@@ -97,3 +102,7 @@ class DatasetIdentity:
             f"{where}: expected a plan of this dataset ({found.name}), got one of {self.name!r} with {what}; plan "
             f"again with: {replan}"
         )
+
+
+def _short(size: float) -> float:
+    return float(f"{size:.6g}")

@@ -95,11 +95,11 @@ def check_headers(case: Case, channels: int) -> Header:
     Raises:
         MedconvError: A file cannot be used, grids differ, or there are other channels than declared.
     """
-    images = [reader_for(path).read_header(path) for path in case.images]
+    images = [reader_for(path, case.layout).read_header(path) for path in case.images]
     found = sum(header.channels for header in images)
     if found != channels:
         raise MedconvError(f"expected {channels} channel(s) as the dataset declares, got {found}")
-    labels = [reader_for(case.label).read_header(case.label)] if case.label else []
+    labels = [reader_for(case.label, case.layout.of_labels()).read_header(case.label)] if case.label else []
     for other in [*images[1:], *labels]:
         require_same_grid(images[0], other)
     return images[0]

@@ -16,6 +16,7 @@ from medconv.planning.fingerprint import Fingerprint
 from medconv.planning.intensity import Intensity
 from medconv.planning.rules import median_shape, median_spacing
 from medconv.planning.voxels import CaseVoxels
+from medconv.types import LengthUnit
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DatasetGrid:
         spacings_mm: Voxel edge lengths of each case, turned.
         spacing_mm: To work at.
         shape: Of the median case at ``spacing_mm``.
+        unit: What lengths are in: ``"px"`` where nobody says how large a pixel is.
     """
 
     axes: str
@@ -35,6 +37,7 @@ class DatasetGrid:
     spacings_mm: tuple[tuple[float, ...], ...]
     spacing_mm: tuple[float, ...]
     shape: tuple[int, ...]
+    unit: LengthUnit = "mm"
 
     @classmethod
     def of(
@@ -43,8 +46,9 @@ class DatasetGrid:
         """Turn all headers to one orientation; single slices, all of them, make a 2-D grid on the stored axes.
 
         Raises:
-            ConfigError: A spacing with another number of axes.
+            ConfigError: A spacing with another number of axes, or cases of known and of unknown pixel size.
         """
+        unit = _common_unit(headers)
         dims = 2 if all(header.shape[2] == 1 for header in headers) else 3
         axes = NATIVE if dims == 2 else orientation
         found = Fingerprint.of_headers(headers, axes)
@@ -53,7 +57,7 @@ class DatasetGrid:
         target = tuple(spacing_mm or median_spacing(spacings, shapes))
         if len(target) != dims:
             raise ConfigError(f"spacing_mm: expected {dims} entries, got {len(target)}")
-        return cls(axes, shapes, spacings, target, median_shape(shapes, spacings, target))
+        return cls(axes, shapes, spacings, target, median_shape(shapes, spacings, target), unit)
 
     @property
     def spatial_dims(self) -> int:
@@ -64,6 +68,11 @@ class DatasetGrid:
     def median_spacing_mm(self) -> tuple[float, ...]:
         """The plain median along each axis."""
         return tuple(np.median(np.asarray(self.spacings_mm), axis=0).tolist())
+
+
+def default_orientation(dataset: Dataset) -> str:
+    """``"RAS"``; microscopy keeps its stored axes, which no two specimens share."""
+    return NATIVE if dataset.is_microscopy else "RAS"
 
 
 def summarise(
@@ -86,12 +95,30 @@ def summarise(
             for name, entry in seen.items()
         }
     if cases:
-        facts["class_volumes_ml"] = {
-            name: _volumes([case.volumes_ml[label] for case in cases if label in case.volumes_ml])
+        # a single image has an area, and nobody may know how large a pixel is
+        kind = "class_pixels" if dataset.is_microscopy else "class_volumes_ml"
+        sizes = [case.voxels if dataset.is_microscopy else case.volumes_ml for case in cases]
+        facts[kind] = {
+            name: _sizes([case[label] for case in sizes if label in case])
             for label, name in dataset.label_names.items()
             if label > 0
         }
+    if cases and dataset.instances:
+        facts["objects_in_a_case"] = _sizes([len(case.object_voxels) for case in cases])
+        facts["object_voxels"] = _sizes([n for case in cases for n in case.object_voxels])
+        del facts["object_voxels"]["cases"]
     return facts
+
+
+def _common_unit(headers: Sequence[Header]) -> LengthUnit:
+    units = [header.geometry.unit for header in headers]
+    if len(set(units)) > 1:
+        unsized = [h.name for h in headers if h.geometry.unit == "px"]
+        raise ConfigError(
+            f"{len(unsized)} of {len(headers)} cases do not say how large a pixel is, the others do ({unsized[0]} …); "
+            "state the size for all (pixel_size_um), or cut it out of the others"
+        )
+    return units[0]
 
 
 def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
@@ -106,8 +133,8 @@ def _short(value: float) -> float | int:
     return int(short) if short.is_integer() else short
 
 
-def _volumes(volumes_ml: Sequence[float]) -> dict[str, float]:
-    if not volumes_ml:
+def _sizes(values: Sequence[float]) -> dict[str, float]:
+    if not values:
         return {"cases": 0}
-    parts = {"min": min(volumes_ml), "median": float(np.median(volumes_ml)), "max": max(volumes_ml)}
-    return {"cases": len(volumes_ml), **{name: float(f"{value:.4g}") for name, value in parts.items()}}
+    parts = {"min": min(values), "median": float(np.median(values)), "max": max(values)}
+    return {"cases": len(values), **{name: float(f"{value:.4g}") for name, value in parts.items()}}

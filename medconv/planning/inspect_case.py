@@ -18,10 +18,12 @@ from medconv.io.nifti import Header
 from medconv.io.readers import reader_for
 from medconv.io.volume import Volume
 from medconv.planning.problems import Problem, problem_of
-from medconv.planning.voxels import count_labels
+from medconv.planning.voxels import count_labels, join_objects
 
 _PERCENTILES = (0.5, 50.0, 99.5)
 _SHOWN = 10
+_MANY = 3
+"""Undeclared values: from more on, they may be numbers of objects."""
 
 FAR_OUT = 100.0
 """Times the range of 99 % of the voxels: a value so far away drags mean and deviation of a z-score along."""
@@ -37,7 +39,8 @@ class CaseFacts:
         header: Of the first image; ``None`` where that cannot be used.
         image_digest: Of all voxels of all images; empty where one cannot be used.
         label_digest: Of the label map; empty where it cannot be used or holds no structure.
-        labels: Voxels of each value in the label map.
+        labels: Voxels of each label in the label map; of all objects together where those are numbered.
+        objects: Numbered objects; 0 where label maps hold labels.
         percentiles: 0.5th, 50th and 99.5th of each channel.
         problems: What is wrong with the case itself.
     """
@@ -50,6 +53,7 @@ class CaseFacts:
     labels: dict[int, int]
     percentiles: tuple[tuple[float, ...], ...]
     problems: tuple[Problem, ...]
+    objects: int = 0
 
 
 def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
@@ -78,6 +82,8 @@ def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
     for number, (row, name) in enumerate(zip(percentiles, _names(dataset, len(percentiles)), strict=True)):
         problems.extend(_intensity_problems(case, name, row, _channel(volumes, number)))
     counts = count_labels(label.data) if label else {}
+    objects = len(counts) - (0 in counts) if dataset.instances else 0
+    counts = join_objects(counts) if dataset.instances else counts
     problems.extend(_label_problems(case, counts, dataset))
     return CaseFacts(
         case.case_id,
@@ -88,6 +94,7 @@ def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
         counts,
         tuple(percentiles),
         tuple(problems),
+        objects,
     )
 
 
@@ -95,7 +102,8 @@ def _read(
     path: Path, how: Literal["read_volume", "read_labels"], case: Case, problems: list[Problem]
 ) -> Volume | None:
     try:
-        volume: Volume = getattr(reader_for(path), how)(path)
+        layout = case.layout if how == "read_volume" else case.layout.of_labels()
+        volume: Volume = getattr(reader_for(path, layout), how)(path)
         return volume
     except MedconvError as error:
         problems.append(problem_of(error, case.case_id))
@@ -127,12 +135,15 @@ def _intensity_problems(
 
 
 def _label_problems(case: Case, counts: dict[int, int], dataset: Dataset) -> Iterator[Problem]:
-    declared = sorted(dataset.labels.values)
-    unknown = [value for value in counts if value not in declared]
-    if dataset.label_names and unknown:
+    declared = dataset.labels.allowed
+    unknown = [value for value in counts if declared is not None and value not in declared]
+    if declared is not None and unknown:
         listed = ", ".join(f"{value} ({counts[value]:,} voxels)" for value in unknown[:_SHOWN])
         more = f" and {len(unknown) - _SHOWN} more values" if len(unknown) > _SHOWN else ""
-        text = f"expected only the labels {declared}, got also {listed}{more}; declare or correct them"
+        text = (
+            f"expected only the labels {sorted(declared)}, got also {listed}{more}; declare or correct them"
+        )
+        text += ", or say that the map numbers objects (instances)" if len(unknown) > _MANY else ""
         yield Problem("error", "labels", case.case_id, text)
     if counts and not set(counts) - {0, dataset.ignore_label}:
         holds = (
@@ -163,7 +174,7 @@ def _names(dataset: Dataset, found: int) -> list[str]:
 
 def _header_of(case: Case) -> Header | None:
     try:
-        return reader_for(case.images[0]).read_header(case.images[0])
+        return reader_for(case.images[0], case.layout).read_header(case.images[0])
     except MedconvError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -28,14 +28,17 @@ from medconv.planning.bounds import (
     check_number,
     check_product,
 )
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
+from medconv.types import LengthUnit
 
 NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
 """How a channel's intensities are scaled; see ``medconv.transforms.normalize``."""
 
 
 _LISTS = ("channel_names", "spacing_mm", "patch_size", "normalization", "intensity", "regions_class_order")
-_OPTIONAL = ("regions", "regions_class_order", "ignore_label")
+_OPTIONAL = ("regions", "regions_class_order", "ignore_label", "instances", "unit")
+_UNUSED: tuple[Any, ...] = ((), {}, None, "mm")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Plan:
         regions: See ``medconv.io.DeclaredLabels``: the network has one output a region, if there are any.
         regions_class_order: See ``medconv.io.DeclaredLabels``.
         ignore_label: See ``medconv.io.DeclaredLabels``; in prepared label maps it is ``unknown_label``.
+        unit: What ``spacing_mm`` is in: ``"px"`` where nobody says how large the pixels of the images are.
+        instances: How the objects that the files number become the labels above; ``None``: the files hold labels.
 
     Raises:
         ConfigError: A value outside its bounds; the text names the field.
@@ -77,6 +82,8 @@ class Plan:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     regions_class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    instances: InstanceTarget | None = None
+    unit: LengthUnit = "mm"
 
     def __post_init__(self) -> None:
         check_spatial_dims(check_integer("spatial_dims", self.spatial_dims, 2, 3))
@@ -87,6 +94,7 @@ class Plan:
         object.__setattr__(self, "label_names", _label_names(self.label_names))
         object.__setattr__(self, "regions", _regions(self.regions))
         DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
+        self._check_instances()
         self._check_channels()
         self._check_grid()
 
@@ -99,6 +107,13 @@ class Plan:
     def num_labels(self) -> int:
         """Values in label maps, background included."""
         return len(self.label_names)
+
+    @property
+    def declared(self) -> DeclaredLabels:
+        """What the files of the dataset hold: numbered objects of one kind, or the labels of the plan."""
+        if self.instances is not None:
+            return DeclaredLabels({0: "background", 1: self.instances.name}, instances=True)
+        return DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
 
     @property
     def unknown_label(self) -> int | None:
@@ -121,9 +136,10 @@ class Plan:
         values["intensity"] = [entry.to_dict() if entry else None for entry in self.intensity]
         values["label_names"] = dict(self.label_names)
         values["regions"] = {name: list(members) for name, members in self.regions.items()}
+        values["instances"] = None if self.instances is None else self.instances.to_dict()
         # what a plan does not use it does not mention: older ones read on, and prepared cases stay valid
         for name in _OPTIONAL:
-            if values[name] in ((), {}, None):
+            if values[name] in _UNUSED:
                 del values[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -147,6 +163,8 @@ class Plan:
             raise ConfigError(f"plan: expected all of {', '.join(names)}; missing: {', '.join(missing)}")
         given = dict(values)
         given["label_names"] = _integer_keys(given["label_names"])
+        if given.get("instances") is not None:
+            given["instances"] = InstanceTarget.from_dict(given["instances"])
         if "intensity" in given:
             entries = _to_tuple("intensity", given["intensity"])
             given["intensity"] = tuple(e if e is None else Intensity.from_dict(e) for e in entries)
@@ -185,6 +203,19 @@ class Plan:
         except (OSError, UnicodeDecodeError, MedconvError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
+    def _check_instances(self) -> None:
+        for name, expected in self.instances.plan_values().items() if self.instances else ():
+            if getattr(self, name) != expected:
+                raise ConfigError(
+                    f"{name}: expected {expected} for instances, got {getattr(self, name)}; make such a plan with "
+                    "Plan(**target.plan_values(), …)"
+                )
+        if self.instances and self.ignore_label is not None:
+            raise ConfigError(
+                f"ignore_label: expected none for instances, got {self.ignore_label}; maps of numbered objects "
+                "have no value for voxels that nobody labelled"
+            )
+
     def _check_channels(self) -> None:
         channels = check_count("channel_names", self.channel_names, 1, MAX_CHANNELS)
         for name in self.channel_names:
@@ -204,6 +235,8 @@ class Plan:
 
     def _check_grid(self) -> None:
         dims = self.spatial_dims
+        if self.unit not in get_args(LengthUnit):
+            raise ConfigError(f"unit: expected {' or '.join(get_args(LengthUnit))}, got {self.unit!r}")
         check_count("spacing_mm", self.spacing_mm, dims, dims)
         check_count("patch_size", self.patch_size, dims, dims)
         spacing = [check_number("spacing_mm", mm, MIN_SPACING_MM, MAX_SPACING_MM) for mm in self.spacing_mm]

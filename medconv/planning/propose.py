@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -16,7 +16,8 @@ from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
 from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import read_headers, refuse_cases, summarise_intensities
 from medconv.planning.footprint import MAX_SHARE, PLAIN, count_map_voxels
-from medconv.planning.grid import DatasetGrid, summarise
+from medconv.planning.grid import DatasetGrid, default_orientation, summarise
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
 from medconv.planning.lower_resolution import lower_resolution
 from medconv.planning.plan import Plan
@@ -78,24 +79,24 @@ def propose(
     """
     wishes = wishes or Wishes()
     _require_label_names(dataset)
-    kinds = [kind_of_channel(name) for name in dataset.channel_names]
+    kinds = [kind_of_channel(name, is_microscopy=dataset.is_microscopy) for name in dataset.channel_names]
     normalization = tuple(wishes.normalization or [kind.normalization for kind in kinds])
     check_count("normalization", normalization, len(kinds), len(kinds))
     absolute = [channel for channel, kind in enumerate(normalization) if kind == "ct"]
     headers = read_headers(dataset)
-    grid = DatasetGrid.of(headers, wishes.orientation, wishes.spacing_mm)
+    grid = DatasetGrid.of(headers, wishes.orientation or default_orientation(dataset), wishes.spacing_mm)
     wanted = range(len(normalization)) if voxels == "all" else absolute
     cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
     intensities = _intensities(dataset, wanted, absolute, cases)
-    rules = _label_rules(dataset)
+    rules = _label_rules(dataset, wishes.instances)
     draft = partial(
         Plan,
         spatial_dims=grid.spatial_dims,
         channel_names=dataset.channel_names,
-        label_names=dict(dataset.label_names),
-        **rules,
+        **{"label_names": dict(dataset.label_names), **rules},
         normalization=normalization,
         orientation=grid.axes,
+        unit=grid.unit,
         intensity=tuple(entry if i in absolute else None for i, entry in enumerate(intensities)),
     )
     chosen = _choose(grid, wishes, draft, operator_cost)
@@ -183,8 +184,15 @@ def _quick(fit: partial[Sizes], full: Sizes, operator_cost: OperatorCost | None)
     return partial(fit, operator_cost=scaled)
 
 
-def _label_rules(dataset: Dataset) -> dict[str, Any]:
+def _label_rules(dataset: Dataset, target: InstanceTarget | None) -> dict[str, Any]:
     """What the dataset declares beyond names, as arguments of ``Plan``."""
+    if dataset.instances:
+        return replace(target or InstanceTarget(), name=dataset.label_names[1]).plan_values()
+    if target is not None:
+        raise ConfigError(
+            f"instances: expected label maps that number objects, but {dataset.root} declares labels; leave it out, or "
+            "declare them as instances"
+        )
     rules: dict[str, Any] = {}
     if dataset.regions:
         rules |= {"regions": dict(dataset.regions), "regions_class_order": dataset.regions_class_order}
@@ -197,7 +205,7 @@ def _explain(
     chosen: _Choice,
     kinds: Sequence[ChannelKind],
     outputs: int,
-    rules: Iterable[str],
+    rules: Mapping[str, Any],
 ) -> dict[str, str]:
     """The reason of every value."""
     sizes, num_cases = chosen.sizes, len(grid.shapes)
@@ -223,7 +231,10 @@ def _explain(
         "training.steps_per_epoch": "nnU-Net's, whatever the size of the dataset",
         "training.epochs": why.why_steps(sizes, STEPS_PER_EPOCH * EPOCHS, num_cases),
     }
-    reasons |= {f"plan.{name}": declared for name in rules}
+    taught = why.why_instances(rules["instances"]) if "instances" in rules else declared
+    reasons |= {f"plan.{name}": taught for name, value in rules.items() if value}
+    if grid.unit == "px":
+        reasons["plan.unit"] = why.why_unit()
     given = {
         "plan.spacing_mm": wishes.spacing_mm,
         "plan.patch_size": wishes.patch_size,
@@ -236,9 +247,10 @@ def _explain(
 def _require_label_names(dataset: Dataset) -> None:
     if not dataset.label_names:
         raise DatasetError(
-            f"{dataset.root}: expected names of the labels, got none; declare them in a JSON file beside "
-            f"the CSV "
-            f"(same name, {{'channel_names': {{'0': 'T1'}}, 'labels': {{'background': 0, 'tumour': 1}}}})"
+            f"{dataset.root}: expected names of the labels, got none; give --label-names '[tumour]' (label_names in a "
+            "configuration), or --labels instance where each object has a number of its own, or declare them in a "
+            "dataset.json, for a CSV in a JSON file beside it "
+            "(same name, {'channel_names': {'0': 'T1'}, 'labels': {'background': 0, 'tumour': 1}})"
         )
 
 

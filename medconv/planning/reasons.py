@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from medconv.io.geometry import NATIVE
+from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.lower_resolution import ENOUGH, coverage
 from medconv.planning.sizes import MIN_BATCH, Sizes
 
@@ -38,6 +39,19 @@ def why_dims(spatial_dims: int) -> str:
     return "every case is a single slice" if spatial_dims == 2 else "there are cases of more than one slice"
 
 
+def why_instances(target: InstanceTarget) -> str:
+    """Of labels that are made from numbered objects."""
+    what = "shells by relative distance to its rim" if target.kind == "distance" else "inside and rim"
+    return (
+        f"the dataset numbers objects; the network is taught {what}, from which {target.name}s are told apart"
+    )
+
+
+def why_unit() -> str:
+    """Of lengths in pixels."""
+    return "no file says how large a pixel is, and nobody stated it (pixel_size_um)"
+
+
 def why_orientation(orientation: str) -> str:
     """Of the orientation."""
     if orientation == NATIVE:
@@ -49,7 +63,8 @@ def why_patch(sizes: Sizes, median_shape: Sequence[int], lower_mm: Sequence[floa
     """Of the patch, with what it sees of a case."""
     seen = f"sees {min(1.0, coverage(sizes, median_shape)):.0%} of the median case, {by(median_shape)} voxels"
     if sizes.patch_size == sizes.initial_patch:
-        text = f"the median case, at most a cube in mm of 256³ voxels, padded to what {_halvings(sizes)} need; {seen}"
+        most = "a square in mm of 2048² pixels" if len(median_shape) == 2 else "a cube in mm of 256³ voxels"
+        text = f"the median case, at most {most}, padded to what {_halvings(sizes)} need; {seen}"
     else:
         text = (
             f"from {by(sizes.initial_patch)} shortened along the axis that covers most of the median case until "

@@ -38,7 +38,7 @@ def median_spacing(
     few = sizes[worst] * _ANISOTROPIC < sizes[others].min()
     if coarse and few:
         target[worst] = max(np.percentile(spacings[:, worst], 10), target[others].max())
-    return tuple(round(float(mm), 6) for mm in target)
+    return tuple(float(f"{mm:.7g}") for mm in target)  # of nanometres too
 
 
 def median_shape(

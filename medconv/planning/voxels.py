@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TypeVar
 
@@ -32,10 +32,14 @@ class CaseVoxels:
     Args:
         foreground: Intensities of foreground voxels, by channel, thinned evenly.
         volumes_ml: Of each class that occurs, background left out.
+        voxels: The same in voxels, where nobody knows how large or how thick those are.
+        object_voxels: Of each numbered object.
     """
 
     foreground: dict[int, npt.NDArray[np.float32]]
     volumes_ml: dict[int, float]
+    voxels: dict[int, int] = field(default_factory=dict)
+    object_voxels: tuple[int, ...] = ()
 
 
 def read_voxels(
@@ -90,20 +94,36 @@ def count_labels(labels: npt.NDArray[np.unsignedinteger]) -> dict[int, int]:
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
 
+def join_objects(counts: Mapping[int, int]) -> dict[int, int]:
+    """Of numbered objects all together: they are of one kind, label 1.
+
+    Example:
+        >>> join_objects({0: 90, 3: 4, 7: 6})
+        {0: 90, 1: 10}
+    """
+    joined = {0: counts.get(0, 0), 1: sum(n for value, n in counts.items() if value > 0)}
+    return {label: n for label, n in joined.items() if n}
+
+
 def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels:
     if case.label is None:
         return CaseVoxels({}, {})
-    image = read_image(case.images, channels=len(dataset.channel_names)) if channels else None
-    allowed = set(dataset.labels.values) if dataset.label_names else None
-    labels = reader_for(case.label).read_labels(case.label, allowed=allowed, like=image)
+    count = len(dataset.channel_names)
+    image = read_image(case.images, channels=count, layout=case.layout) if channels else None
+    reader = reader_for(case.label, case.layout.of_labels())
+    labels = reader.read_labels(case.label, allowed=dataset.labels.allowed, like=image)
     voxel_ml = prod(labels.geometry.spacing_mm) / 1000
     unknown = dataset.ignore_label or 0  # of these nobody knows what they are
     counts = count_labels(labels.data)
-    volumes = {value: n * voxel_ml for value, n in counts.items() if value not in (0, unknown)}
-    if image is None:
-        return CaseVoxels({}, volumes)
-    mask = (labels.data[0] != 0) & (labels.data[0] != unknown)
-    return CaseVoxels({channel: _spread(image.data[channel][mask]) for channel in channels}, volumes)
+    objects = tuple(n for value, n in counts.items() if value > 0) if dataset.instances else ()
+    counts = join_objects(counts) if dataset.instances else counts
+    voxels = {value: n for value, n in counts.items() if value not in (0, unknown)}
+    volumes_ml = {value: n * voxel_ml for value, n in voxels.items()}
+    foreground: dict[int, npt.NDArray[np.float32]] = {}
+    if image is not None:
+        mask = (labels.data[0] != 0) & (labels.data[0] != unknown)
+        foreground = {channel: _spread(image.data[channel][mask]) for channel in channels}
+    return CaseVoxels(foreground, volumes_ml, voxels, objects)
 
 
 def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from medconv.reporting.case_pictures import draw_pairs
 from medconv.reporting.curves import draw_curves
 from medconv.reporting.figure import Picture
+from medconv.reporting.level_curves import draw_levels
+from medconv.reporting.level_panel import LevelPanel, LevelPoint
+from medconv.reporting.level_report import ReportTable, write_level_report
 from medconv.reporting.overlays import draw_overlay
 from medconv.reporting.report import worst_first, write_report
 from medconv.reporting.samples import SampleRow, draw_samples
@@ -16,10 +19,14 @@ from medconv.reporting.tables import format_summary, format_table
 from medconv.reporting.viewer import Viewer, view
 
 __all__ = [
+    "LevelPanel",
+    "LevelPoint",
     "Picture",
+    "ReportTable",
     "SampleRow",
     "Viewer",
     "draw_curves",
+    "draw_levels",
     "draw_overlay",
     "draw_pairs",
     "draw_samples",
@@ -27,5 +34,6 @@ __all__ = [
     "format_table",
     "view",
     "worst_first",
+    "write_level_report",
     "write_report",
 ]

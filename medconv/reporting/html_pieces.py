@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import isnan
 
-from medconv.metrics import SCORES, Interval
+from medconv.metrics import Interval, known_score
 
 
 def html_table(
@@ -55,7 +56,7 @@ def plot(picture: str) -> str:
 
 def shown_value(value: float, name: str) -> str:
     """A score with the digits it deserves; a dash where there is none."""
-    return "–" if isnan(value) else f"{value:.{min(SCORES[name].digits, 3)}f}"
+    return "–" if isnan(value) else f"{value:.{min(known_score(name).digits, 3)}f}"
 
 
 def shown_limits(found: Interval, name: str) -> str:
@@ -71,3 +72,44 @@ def counted(number: int, what: str) -> str:
         ('1 case', '12 cases')
     """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def extent(done: int, failed: int, what: str) -> str:
+    """How much was measured, and of how much where some was not.
+
+    Example:
+        >>> extent(3, 0, "case"), extent(3, 1, "case")
+        ('3 cases', '3 of 4 cases')
+    """
+    return f"{done} of {counted(done + failed, what)}" if failed else counted(done, what)
+
+
+def card(name: str, value: str, remark: str) -> str:
+    """A figure that matters, large, with what it is above and a remark below."""
+    below = f'<dd class="small">{remark}</dd>' if remark else ""
+    return f'<div class="card"><dt>{name}</dt><dd class="big">{value}</dd>{below}</div>'
+
+
+def figure(case: str, picture: bytes, told: str, what: str) -> str:
+    """A picture of a case with its caption; all text is escaped here.
+
+    Args:
+        case: Its name.
+        picture: PNG.
+        told: The caption.
+        what: What the picture shows, for who cannot see it; the name of the case follows.
+    """
+    source = base64.b64encode(picture).decode()
+    alt = escape(f"{what} {case}. {told}", quote=True)
+    return (
+        f'<figure><img src="data:image/png;base64,{source}" alt="{alt}" loading="lazy">'
+        f"<figcaption><strong>{escape(case)}</strong> · {escape(told)}</figcaption></figure>"
+    )
+
+
+def facts_table(lines: Mapping[str, str], caption: str) -> str:
+    """Names and sentences below each other."""
+    rows = "".join(
+        f'<tr><th scope="row">{k}</th><td class="text wrap">{escape(v)}</td></tr>' for k, v in lines.items()
+    )
+    return f'<div class="scroll"><table><caption>{caption}</caption><tbody>{rows}</tbody></table></div>'

@@ -17,6 +17,7 @@ from medconv.metrics.grid import as_label_maps, as_spacing_mm
 from medconv.reporting.figure import Picture, class_colour
 from medconv.reporting.panel import OUTLINE_STYLES, draw_image, draw_outlines, draw_scale_bar, letter_edges
 from medconv.reporting.planes import Plane, disagreement, planes_of
+from medconv.types import LengthUnit
 
 Array = npt.NDArray[Any]
 
@@ -40,11 +41,12 @@ def draw_overlay(
     *,
     at_disagreement: bool = False,
     note: str = "",
+    unit: LengthUnit = "mm",
 ) -> Picture:
     """Draw outlines of truth (solid) and prediction (dashed) on three orthogonal slices, to physical scale.
 
-    The slices are those in which the classes of the truth (of the prediction, if there is no truth) show most
-    of themselves. The Dice in the heading is that of the whole volume, not of the slices.
+    The slices are those in which the classes of the truth, or else of the prediction, show most of themselves. The
+    Dice in the heading is that of the whole volume.
 
     Args:
         image: Intensities, one channel.
@@ -57,6 +59,7 @@ def draw_overlay(
         orientation: Direction in which each axis grows, such as ``"RAS"``; letters mark the edges then.
         at_disagreement: Cut through the largest piece in which both differ, if they do.
         note: Second line of the heading in place of the Dice.
+        unit: What ``spacing_mm`` is in: ``"px"`` where nobody knows how large a pixel is.
 
     Shape:
         - ``image``, ``truth``, ``prediction``: ``(*S)``, 2-D or 3-D, on one grid.
@@ -76,13 +79,11 @@ def draw_overlay(
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0:
-        raise ShapeError(
-            f"expected an image (*S) with 2 or 3 axes, got {image.shape}; take one channel of one case"
-        )
+        raise ShapeError(f"expected an image (*S) with 2 or 3 axes, got {image.shape}; take one channel")
     spacing = as_spacing_mm(spacing_mm, image.ndim)
     sides = _labels_on_grid(image, {"truth": truth, "prediction": prediction})
     names = _names(sides, label_names or {})
-    picture = _draw_panels(image, sides, names, spacing, orientation, at_disagreement)
+    picture = _draw_panels(image, sides, names, spacing, orientation, at_disagreement, unit)
     _write_heading(picture, title, note or _score_line(sides, names))
     _write_legend(picture, names, list(sides))
     if path is not None:
@@ -103,6 +104,7 @@ def _draw_panels(
     spacing_mm: tuple[float, ...],
     orientation: str | None,
     at_disagreement: bool,
+    unit: LengthUnit,
 ) -> Picture:
     planes = planes_of(*_looked_at(sides, at_disagreement and image.ndim == 3), shape=image.shape)
     picture, axes = _sheet(planes, image.shape, spacing_mm, legend_entries=[*sides, *names.values()])
@@ -112,7 +114,7 @@ def _draw_panels(
             draw_outlines(ax, plane, labels, spacing_mm, side)
         if orientation is not None:
             letter_edges(ax, plane, orientation)
-    draw_scale_bar(axes[0], image.shape[planes[0].across] * spacing_mm[planes[0].across])
+    draw_scale_bar(axes[0], image.shape[planes[0].across] * spacing_mm[planes[0].across], unit)
     return picture
 
 

@@ -12,6 +12,8 @@ from matplotlib.patheffects import withStroke
 from medconv.errors import GeometryError
 from medconv.reporting.figure import class_colour
 from medconv.reporting.planes import Plane
+from medconv.reporting.size_text import length_text
+from medconv.types import LengthUnit
 
 Array = npt.NDArray[Any]
 
@@ -107,7 +109,7 @@ def letter_edges(ax: Axes, plane: Plane, orientation: str) -> None:
         )
 
 
-def draw_scale_bar(ax: Axes, width_mm: float) -> None:
+def draw_scale_bar(ax: Axes, width_mm: float, unit: LengthUnit = "mm") -> None:
     """Draw a bar of a round length, at most a quarter of the panel, with the length beside it."""
     length_mm = round_length_mm(width_mm / 4)
     left, below = 0.04, 0.05
@@ -116,7 +118,7 @@ def draw_scale_bar(ax: Axes, width_mm: float) -> None:
     ax.text(
         (left + right) / 2,
         below + 0.02,
-        f"{length_mm:g} mm",
+        length_text(length_mm, unit),
         transform=ax.transAxes,
         color="white",
         fontsize=7,

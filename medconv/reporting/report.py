@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import isnan
 from pathlib import Path
 
-import numpy
-import scipy
-
-from medconv import __version__
 from medconv.io.atomic import write_text
 from medconv.metrics import SCORES, CaseRow, CaseTable, Summary, score_of, table_intervals
 from medconv.metrics.summary import case_means, in_the_mean
-from medconv.reporting.html_pieces import counted, html_table, plot, shown_value
+from medconv.reporting.html_pieces import counted, extent, facts_table, figure, html_table, plot, shown_value
 from medconv.reporting.report_overview import HEADLINE, classes, overview, problems_box
-from medconv.reporting.report_style import STYLE
+from medconv.reporting.report_page import page_html, versions
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
-from medconv.reporting.tables import describe_empties, describe_lack_of_surface
+from medconv.reporting.tables import describe_empties, describe_ignored, describe_lack_of_surface
 
 WORST_SHOWN = 8
 """Cases of which a report shows pictures, the worst ones."""
@@ -91,28 +85,8 @@ def report_html(
         "All cases": _all_cases(table),
         "Conventions": _conventions(summary),
     }
-    ids = {name: name.lower().replace(" ", "-") for name in sections}
-    links = "".join(f'<li><a href="#{ids[name]}">{name}</a></li>' for name in sections)
-    body = "".join(
-        f'<section aria-labelledby="{ids[name]}"><h2 id="{ids[name]}">{name}</h2>{text}</section>'
-        for name, text in sections.items()
-    )
-    told = [_extent(summary, problems), ", ".join(table.label_names.values()), *about]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>'
-        '<a class="skip" href="#content">To the content</a>'
-        f'<header><h1>{escape(title)}</h1><p class="soft">{escape(" · ".join(told))}</p>'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav></header>\n<main id="content">{body}</main>'
-        f'<footer><p class="soft">medconv {__version__}</p></footer></body></html>\n'
-    )
-
-
-def _extent(summary: Summary, problems: Mapping[str, str]) -> str:
-    if not problems:
-        return counted(summary.n_cases, "case")
-    return f"{summary.n_cases} of {counted(summary.n_cases + len(problems), 'case')}"
+    told = [extent(summary.n_cases, len(problems), "case"), ", ".join(table.label_names.values()), *about]
+    return page_html(title, told, sections)
 
 
 def _spreads(table: CaseTable) -> str:
@@ -147,12 +121,7 @@ def _worst(table: CaseTable, pictures: Mapping[str, bytes]) -> str:
         by_case.setdefault(row.case_id, []).append(row)
     for case in (case for case in worst_first(table) if case in pictures):
         told = "; ".join(_told(row, table) for row in by_case[case] if not (row.ref_empty and row.pred_empty))
-        source = base64.b64encode(pictures[case]).decode()
-        alt = escape(f"Outlines of reference and prediction in case {case}. {told}", quote=True)
-        parts.append(
-            f'<figure><img src="data:image/png;base64,{source}" alt="{alt}" loading="lazy">'
-            f"<figcaption><strong>{escape(case)}</strong> · {escape(told)}</figcaption></figure>"
-        )
+        parts.append(figure(case, pictures[case], told, "Outlines of reference and prediction in case"))
     if len(parts) == 1:
         rows = [
             [case, *(shown_value(r.dice, "dice") for r in by_case[case])] for case in worst_first(table)[:10]
@@ -221,12 +190,10 @@ def _conventions(summary: Summary) -> str:
         "Tolerances of NSD": told,
         "A structure on one side only": describe_empties(summary.empties),
         "A structure in neither map": "left out of every mean, and counted",
-        "Versions": f"medconv {__version__}, NumPy {numpy.__version__}, SciPy {scipy.__version__}, "
-        f"Python {platform.python_version()}",
+        "Versions": versions(),
     }
+    if ignored := describe_ignored(summary):
+        lines["Ignored voxels"] = " ".join(ignored)
     if lacking := describe_lack_of_surface(summary):
         lines["Structures without a surface"] = " ".join(lacking)
-    rows = "".join(
-        f'<tr><th scope="row">{k}</th><td class="text wrap">{escape(v)}</td></tr>' for k, v in lines.items()
-    )
-    return f'<div class="scroll"><table><caption>How the numbers were made</caption><tbody>{rows}</tbody></table></div>'
+    return facts_table(lines, "How the numbers were made")

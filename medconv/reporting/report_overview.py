@@ -8,7 +8,7 @@ from math import isnan
 
 from medconv.metrics import SCORES, Interval, Summary
 from medconv.metrics.summary import in_the_mean
-from medconv.reporting.html_pieces import counted, html_table, shown_limits, shown_value
+from medconv.reporting.html_pieces import card, counted, html_table, shown_limits, shown_value
 from medconv.reporting.tables import describe_tolerances
 
 HEADLINE = ("dice", "nsd", "hd95_mm")
@@ -18,15 +18,15 @@ HEADLINE = ("dice", "nsd", "hd95_mm")
 def overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
     """The figures that matter, each on a card, and what they are."""
     cards = [
-        _card(f"mean {SCORES[name].title}", shown_value(found.mean, name), _interval(found, name))
+        card(f"mean {SCORES[name].title}", shown_value(found.mean, name), _interval(found, name))
         for name in HEADLINE
         if (found := intervals.get((0, name))) and not isnan(found.mean)
     ]
     counted = in_the_mean(entry.label for entry in summary.labels)
     entries = [entry for entry in summary.labels if entry.label in counted]
     missed, invented = sum(e.n_missed for e in entries), sum(e.n_false_positive for e in entries)
-    cards.append(_card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
-    cards.append(_card("structures invented", str(invented), "not in the reference"))
+    cards.append(card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
+    cards.append(card("structures invented", str(invented), "not in the reference"))
     tolerances = describe_tolerances(summary.nsd_tolerances_mm)
     within = f"within {tolerances}" if tolerances else "within a tolerance"
     brackets = (
@@ -46,11 +46,6 @@ def _has_intervals(intervals: Mapping[tuple[int, str], Interval]) -> bool:
 def _interval(found: Interval, name: str) -> str:
     limits = shown_limits(found, name)
     return f"95 %: {limits}" if limits else ""
-
-
-def _card(name: str, value: str, remark: str) -> str:
-    below = f'<dd class="small">{remark}</dd>' if remark else ""
-    return f'<div class="card"><dt>{name}</dt><dd class="big">{value}</dd>{below}</div>'
 
 
 def problems_box(

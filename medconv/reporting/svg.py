@@ -1,4 +1,4 @@
-"""Two plots as SVG that follow the page's colours: how scores spread, and what they go with."""
+"""Three plots as SVG that follow the page's colours: how scores spread, what they go with, how they fall."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from math import ceil, floor, isfinite, log10
 from statistics import quantiles
 from typing import NamedTuple
 
+from medconv.reporting.level_panel import ARM_COLOURS, MOST_MARKED, LevelPanel, LevelPoint, levels_of
+
 _WIDTH, _LEFT, _RIGHT = 820, 150, 20
 _ROW, _TOP, _BOTTOM = 46, 8, 40
+_UP_LEFT = 70
+"""Where a plot with an axis up begins."""
 
 
 class Point(NamedTuple):
@@ -82,16 +86,49 @@ def svg_scatter(points: Sequence[Point], x_title: str, y_title: str, height: int
     known = [point for point in points if isfinite(point.x) and isfinite(point.y)]
     across = nice_ticks(min((p.x for p in known), default=0.0), max((p.x for p in known), default=1.0))
     up = nice_ticks(min((p.y for p in known), default=0.0), max((p.y for p in known), default=1.0))
-    left, x_place = 70, _scale(across, 70, _WIDTH - _RIGHT)
+    x_place = _scale(across, _UP_LEFT, _WIDTH - _RIGHT)
     y_place = _scale(up, height - _BOTTOM, _TOP + 14)
     parts = [_opening(height, f"{y_title} against {x_title}, one dot a case")]
     parts += _x_axis(across, x_place, _TOP + 14, height - _BOTTOM, x_title)
-    for tick in up:
-        y = y_place(tick)
-        parts.append(f'<line class="grid" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="soft" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    parts.append(f'<text x="4" y="11">{escape(y_title)}</text>')
+    parts += _y_axis(up, y_place, y_title)
     parts += [_dot(p, x_place(p.x), y_place(p.y), f"{p.y:.4g} at {p.x:.4g}") for p in known]
+    return "".join([*parts, "</svg>"])
+
+
+def svg_levels(panel: LevelPanel, low: float, high: float, height: int = 300) -> str:
+    """A line a network, its interval shaded, the ceiling dotted; a point names itself under the pointer.
+
+    Args:
+        panel: What is drawn; the classes ``arm0``, ``arm1`` … of the page colour its networks.
+        low: Where the axis up begins at the latest.
+        high: Where it ends at the earliest.
+        height: Of the picture, in its own units.
+
+    Example:
+        >>> curve = [LevelPoint(0, 0.9, 0.8, 0.95), LevelPoint(90, 0.6, 0.5, 0.7)]
+        >>> picture = svg_levels(LevelPanel("rotation", "angle / °", "Dice", {"plain": curve}), 0, 1)
+        >>> picture.count("<circle"), "<title>plain at 90: 0.6 [0.5, 0.7]</title>" in picture
+        (2, True)
+    """
+    levels = levels_of(panel)
+    is_marked = 2 <= len(levels) <= MOST_MARKED
+    across = levels if is_marked else nice_ticks(min(levels, default=0.0), max(levels, default=1.0))
+    up = nice_ticks(low, high)
+    top = _TOP + 30
+    x_place, y_place = _scale(across, _UP_LEFT, _WIDTH - _RIGHT), _scale(up, height - _BOTTOM, top)
+    parts = [_opening(height, f"{panel.y_title} against {panel.x_title}, one line a network")]
+    parts += _x_axis(across, x_place, top, height - _BOTTOM, panel.x_title)
+    parts += _y_axis(up, y_place, panel.y_title)
+    if panel.ceiling:
+        parts.append(f'<path class="ceiling" d="{_path(panel.ceiling, x_place, y_place)}"/>')
+    left = 160.0
+    for number, (name, points) in enumerate(panel.curves.items()):
+        kind = f"arm{number % len(ARM_COLOURS)}"
+        known = [p for p in points if isfinite(p.mean)]
+        parts += _curve(name, known, kind, x_place, y_place)
+        parts.append(f'<line class="line {kind}" x1="{left}" x2="{left + 20}" y1="7" y2="7"/>')
+        parts.append(f'<text x="{left + 26}" y="11">{escape(_short(name))}</text>')
+        left += 44 + 7 * len(_short(name))
     return "".join([*parts, "</svg>"])
 
 
@@ -131,6 +168,38 @@ def _x_axis(ticks: Sequence[float], place: _scale, top: float, bottom: float, ti
         parts.append(f'<text class="soft" x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{tick:g}</text>')
     middle = place.start + place.length / 2
     return [*parts, f'<text x="{middle:.1f}" y="{bottom + 33}" text-anchor="middle">{escape(title)}</text>']
+
+
+def _y_axis(ticks: Sequence[float], place: _scale, title: str) -> list[str]:
+    parts = []
+    for tick in ticks:
+        y = place(tick)
+        parts.append(f'<line class="grid" x1="{_UP_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text class="soft" x="{_UP_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    return [*parts, f'<text x="4" y="11">{escape(title)}</text>']
+
+
+def _curve(name: str, points: Sequence[LevelPoint], kind: str, x: _scale, y: _scale) -> list[str]:
+    """The interval, the line and the points of a network."""
+    known = [p for p in points if isfinite(p.low) and isfinite(p.high)]
+    there = [(x(p.level), y(p.high)) for p in known]
+    back = [(x(p.level), y(p.low)) for p in reversed(known)]
+    outline = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*there, *back])
+    parts = [f'<polygon class="shade {kind}" points="{outline}"/>'] if known else []
+    parts.append(f'<path class="line {kind}" d="{_path(points, x, y)}"/>')
+    for p in points:
+        limits = f" [{p.low:.4g}, {p.high:.4g}]" if isfinite(p.low) else ""
+        title = escape(f"{name} at {p.level:g}: {p.mean:.4g}{limits}")
+        place = f'cx="{x(p.level):.1f}" cy="{y(p.mean):.1f}"'
+        parts.append(f'<circle class="point {kind}" {place} r="4"><title>{title}</title></circle>')
+    return parts
+
+
+def _path(points: Sequence[LevelPoint], x: _scale, y: _scale) -> str:
+    known = [p for p in points if isfinite(p.mean)]
+    return " ".join(f"{'L' if n else 'M'}{x(p.level):.1f} {y(p.mean):.1f}" for n, p in enumerate(known))
 
 
 def _band(values: Sequence[float], place: _scale, middle: float) -> list[str]:

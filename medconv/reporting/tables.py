@@ -51,6 +51,16 @@ def describe_lack_of_surface(summary: Summary) -> list[str]:
     ]
 
 
+def describe_ignored(summary: Summary) -> list[str]:
+    """What became of voxels that nobody labelled; nothing where there are none."""
+    if not summary.n_ignoring:
+        return []
+    return [
+        f"In {summary.n_ignoring} of {summary.n_cases} cases ignored voxels: in no figure, and where a structure "
+        "borders on them it has no surface."
+    ]
+
+
 def format_table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     """Rows under headers: text to the left, numbers to the right, a line below the head.
 
@@ -131,6 +141,7 @@ def _conventions(summary: Summary) -> list[str]:
         *([f"NSD: share of both surfaces within {tolerances} of each other."] if tolerances else []),
         f"Distances: {summary.convention}.",
         *describe_lack_of_surface(summary),
+        *describe_ignored(summary),
     ]
 
 

@@ -171,20 +171,14 @@ def _controls(study: Study) -> str:
 
 
 def _layer_controls(layer: Layer, number: int) -> str:
-    rows: Sequence[Any] = list(
-        zip(layer.labels, layer.names, layer.volumes_ml, colours_of(layer), strict=True)
-    )
+    rows: Sequence[Any] = list(zip(layer.labels, layer.names, layer.sizes, colours_of(layer), strict=True))
     lines = "".join(
         f'<label><input type="checkbox" checked data-layer="{number}" data-place="{place}">'
         f'<span class="swatch" style="background:rgb{colour}"></span><span class="name">{escape(name)}</span>'
-        f'<span class="soft" title="label {label}">{_shown_ml(volume_ml)}</span></label>'
-        for place, (label, name, volume_ml, colour) in enumerate(rows)
+        f'<span class="soft" title="label {label}">{size}</span></label>'
+        for place, (label, name, size, colour) in enumerate(rows)
     )
     return (
         f'<fieldset><legend><label><input type="checkbox" id="on-{number}" checked data-layer="{number}"> '
         f"{escape(layer.name)}</label></legend>{lines or '<span class=soft>no labels</span>'}</fieldset>"
     )
-
-
-def _shown_ml(volume_ml: float) -> str:
-    return f"{volume_ml:,.0f} ml" if volume_ml >= 100 else f"{volume_ml:.3g} ml"

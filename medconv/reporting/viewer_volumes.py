@@ -14,7 +14,6 @@ import numpy.typing as npt
 from medconv.errors import BadImageError, ConfigError
 from medconv.io import (
     Volume,
-    read_header,
     read_image,
     reader_for,
     require_same_grid,
@@ -22,9 +21,10 @@ from medconv.io import (
     volume_from_array,
     volume_from_nibabel,
 )
-from medconv.io.nifti.label_table import label_names_in_header
 from medconv.io.nifti.label_values import to_labels
-from medconv.types import FloatArray
+from medconv.io.readers import read_label_names
+from medconv.reporting.size_text import size_text
+from medconv.types import FloatArray, Geometry
 
 MAX_VOXELS = 2**26
 """512 × 512 × 256: what a browser shows with ease; it needs 4 bytes of GPU memory a voxel and volume."""
@@ -44,14 +44,14 @@ class Layer:
         ranks: ``(X, Y, Z)``; 0 background, else the place in ``labels``, counted from 1.
         labels: The values that occur, ascending, 0 left out.
         names: Name of each.
-        volumes_ml: Volume of each, counted on the whole grid.
+        sizes: Of each, in words, counted on the whole grid.
     """
 
     name: str
     ranks: Array
     labels: tuple[int, ...]
     names: tuple[str, ...]
-    volumes_ml: tuple[float, ...]
+    sizes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def to_study(
     notes = (f"channel {channel} of {volume.channels}",) if volume.channels > 1 else ()
     name = stem_of(volume.path) if volume.path else "image"
     data = np.ascontiguousarray(volume.data[channel], dtype=np.float32)
-    return Study(name, data, volume.geometry.affine, tuple(layers), notes)
+    return Study(name, data, _shown_affine(volume.geometry), tuple(layers), notes)
 
 
 def made_to_fit(study: Study, max_voxels: int = MAX_VOXELS, downsample: bool = False) -> Study:
@@ -182,20 +182,25 @@ def _layer(mask: Any, called: str, image: Volume, names: Mapping[int, str]) -> L
         )
     found = [int(value) for value in values[present]]
     ranks = np.searchsorted(np.array([0, *found]), labels)
-    voxel_ml = float(np.prod(image.geometry.spacing_mm)) / 1000
     return Layer(
         called,
         ranks.astype(np.uint8 if len(found) < 256 else np.uint16),
         tuple(found),
         tuple(str(names.get(value, own.get(value, f"label {value}"))) for value in found),
-        tuple(int(count) * voxel_ml for count in counts[present]),
+        tuple(size_text(int(count), image.geometry) for count in counts[present]),
     )
 
 
 def _names_in(path: str | Path) -> Mapping[int, str]:
-    if not str(path).lower().endswith((".nii", ".nii.gz")):
-        return {}
-    return label_names_in_header(read_header(path).raw)
+    return read_label_names(path)
+
+
+def _shown_affine(geometry: Geometry) -> FloatArray:
+    """A single image is shown as thick as its pixels are wide: nobody knows how thick it is."""
+    affine = geometry.affine.copy()
+    if not geometry.has_thickness:
+        affine[:3, 2] *= geometry.spacing_mm[0] / geometry.spacing_mm[2]
+    return affine
 
 
 def _factors(shape: Sequence[int], affine: FloatArray, max_voxels: int) -> list[int]:

@@ -8,10 +8,12 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from medconv.inference import mirror_average, mirror_axes, sliding_window
-from medconv.metrics import CaseTable, SegmentationTable
+from medconv.metrics import CaseTable, InstanceSegmentationTable, InstanceTable, SegmentationTable
 from medconv.planning import Plan
 from medconv.training.measuring import MeasuringQueue
 from medconv.transforms import Preprocessor
+
+_OBJECT_SCORES = ("ap_50", "ap_75", "pq")
 
 
 class MeasuredTask(pl.LightningModule):
@@ -32,6 +34,8 @@ class MeasuredTask(pl.LightningModule):
         self.measured: dict[str, Any] = {}
         self.table: SegmentationTable | None = None
         self.result: CaseTable | None = None
+        self.objects: InstanceSegmentationTable | None = None
+        self.found: InstanceTable | None = None
         self._measuring: MeasuringQueue | None = None
         self._validations = 0
 
@@ -40,10 +44,18 @@ class MeasuredTask(pl.LightningModule):
         is_training = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         surfaces = not is_training or self._validations % self.surface_every == 0
         self._validations += is_training
-        names, regions = self.plan.label_names, self.plan.regions
-        table = SegmentationTable(names, regions=regions, only_regions=bool(regions), surfaces=surfaces)
+        names, regions = self.plan.declared.names, self.plan.declared.regions
+        table = SegmentationTable(
+            names,
+            regions=regions,
+            only_regions=bool(regions),
+            surfaces=surfaces,
+            ignore_label=self.plan.ignore_label,
+        )
         self.table = table.to(self.device)
-        self._measuring = MeasuringQueue(self.table)
+        if self.plan.instances is not None:
+            self.objects = InstanceSegmentationTable().to(self.device)
+        self._measuring = MeasuringQueue(self.table, objects=self.objects)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Predict one whole case, and have it measured on its own grid while the next one is predicted."""
@@ -92,3 +104,14 @@ class MeasuredTask(pl.LightningModule):
             self.log(f"{stage}/nsd", summary.class_first["nsd"])
         for label in summary.labels:
             self.log(f"{stage}/dice_{label.name}", label.mean_dice)
+        if self.objects is not None:
+            self._summarise_objects(stage, self.objects)
+
+    def _summarise_objects(self, stage: str, objects: InstanceSegmentationTable) -> None:
+        """Log what was found of the objects of all images together, as of one image."""
+        self.found = objects.compute()
+        summary = self.found.summary()
+        if not self.trainer.sanity_checking:
+            self.measured["instances"] = summary.to_dict()
+        for name in _OBJECT_SCORES:
+            self.log(f"{stage}/{name}", summary.pooled[name], prog_bar=name == "pq")

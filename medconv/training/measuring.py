@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medconv.metrics import CaseRow, SegmentationTable
+from medconv.inference import separate
+from medconv.metrics import (
+    CaseRow,
+    InstanceRow,
+    InstanceSegmentationTable,
+    SegmentationTable,
+    measure_instances,
+)
 from medconv.transforms import Preprocessor
 from medconv.transforms.decide import decide
 
@@ -27,6 +36,7 @@ class MeasuringQueue:
     Args:
         table: Gets the rows in ``finish``.
         threads: Cases measured at a time.
+        objects: Gets what was found of single objects, where the network tells them apart.
 
     Example:
         >>> import numpy as np
@@ -38,12 +48,15 @@ class MeasuringQueue:
         (1.0, 1)
     """
 
-    def __init__(self, table: SegmentationTable, threads: int = 2) -> None:
-        self.table = table
+    def __init__(
+        self, table: SegmentationTable, threads: int = 2, objects: InstanceSegmentationTable | None = None
+    ) -> None:
+        self.table, self.objects = table, objects
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="measuring")
         self._most_waiting = 2 * threads
         self._waiting: deque[Rows] = deque()
         self._rows: list[CaseRow] = []
+        self._object_rows: list[InstanceRow] = []
 
     def add(self, case_id: str, pred: Any, ref: Any, spacing_mm: Sequence[float]) -> Rows:
         """Measure one case soon; waits if so many are under way that they would pile up in memory.
@@ -77,15 +90,39 @@ class MeasuringQueue:
             ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured.
         """
         plan = preprocessor.plan
-        prediction, reference = preprocessor.restore(logits, batch["record"]), batch["label"]
-        if plan.ignore_label is not None:
-            known = reference != plan.ignore_label
-            prediction, reference = prediction * known, reference * known
-        rows = self.add(batch["case_id"], prediction, reference, batch["spacing_mm"])
+        if plan.instances is not None:
+            rows = self._add_objects(batch, logits, preprocessor)
+        else:
+            rows = self._add_labels(batch, logits, preprocessor)
         labels = decide(logits, plan.regions_class_order).to(
             torch.uint8 if plan.num_classes <= 256 else torch.int32
         )
         return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
+
+    def _add_labels(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
+        prediction = preprocessor.restore(logits, batch["record"])
+        return self.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
+
+    def _add_objects(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
+        record = batch["record"]
+        fields = np.empty((2, *record.shape), np.float16)
+        preprocessor.restore_fields(preprocessor.rows_of(logits, record), record, fields)
+        self._collect(self._most_waiting - 1)
+        rows = self._pool.submit(
+            self._measure_objects, batch["case_id"], fields, batch["label"], batch["spacing_mm"]
+        )
+        self._waiting.append(rows)
+        return rows
+
+    def _measure_objects(
+        self, case_id: str, fields: npt.NDArray[np.floating], drawn: Any, spacing_mm: Sequence[float]
+    ) -> list[CaseRow]:
+        """Each object, and all together as of one class."""
+        found = separate(fields)
+        if self.objects is not None:
+            self._object_rows.append(measure_instances(case_id, found, drawn))
+        pred, ref = ((side > 0).view(np.uint8) for side in (found, np.asarray(drawn)))
+        return self.table.structures.measure(case_id, pred, ref, spacing_mm, surfaces=self.table.surfaces)
 
     def finish(self) -> None:
         """Wait for every case and hand all rows to the table.
@@ -95,13 +132,15 @@ class MeasuringQueue:
         """
         self._collect(0)
         self.table.merge(self._rows)
+        if self.objects is not None:
+            self.objects.merge(self._object_rows)
         self.close()
 
     def close(self) -> None:
         """Forget what is not measured yet; the threads end with the case that they are at."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._waiting.clear()
-        self._rows = []
+        self._rows, self._object_rows = [], []
 
     def _collect(self, most_waiting: int) -> None:
         while self._waiting and (len(self._waiting) > most_waiting or self._waiting[0].done()):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medconv.errors import BadImageError, GeometryError, ShapeError
+from medconv.errors import BadImageError, ShapeError
 from medconv.io.geometry import (
     reorient,
     reorient_geometry,
@@ -24,32 +22,16 @@ from medconv.io.geometry import (
 from medconv.io.volume import Volume
 from medconv.planning import Plan
 from medconv.transforms.decide import decide
+from medconv.transforms.instance_fields import instance_fields
+from medconv.transforms.instance_labels import instance_labels
 from medconv.transforms.normalize import normalize
 from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
-from medconv.transforms.resample import Rows, resample, resample_labels, resample_rows
+from medconv.transforms.record import Record
+from medconv.transforms.resample import Rows, resample, resample_labels, resample_nearest, resample_rows
+from medconv.transforms.work_shape import shape_at_work
 from medconv.types import Geometry
 
-_SAME_SPACING = 1e-3
-_MAX_VOXELS = 2**31
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """What was done to a volume, so that it can be undone.
-
-    Args:
-        name: What error messages call the volume.
-        shape: ``*S`` as stored, three axes.
-        geometry: As stored.
-        work_shape: ``*S'``, what the network sees, three axes.
-        work_geometry: The geometry of that grid.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    geometry: Geometry
-    work_shape: tuple[int, ...]
-    work_geometry: Geometry
+Stored = npt.NDArray[np.floating] | None
 
 
 class Preprocessor:
@@ -109,7 +91,7 @@ class Preprocessor:
             )
         turned_shape = reorient_shape(shape, geometry, plan.orientation)
         turned = reorient_geometry(geometry, shape, plan.orientation)
-        work_shape = self._work_shape(turned_shape, turned, name)
+        work_shape = shape_at_work(plan, turned_shape, turned, name)
         return Record(name, shape, geometry, work_shape, resize_geometry(turned, turned_shape, work_shape))
 
     def apply(self, volume: Volume, device: torch.device | None = None) -> tuple[Tensor, Record]:
@@ -140,7 +122,7 @@ class Preprocessor:
         ), record
 
     def apply_label(self, label: Volume, record: Record) -> Tensor:
-        """Prepare the label map of an image; its values stay the same.
+        """Prepare the label map of an image; its values stay the same, but numbered objects become labels.
 
         Args:
             label: ``(1, *S)`` on the grid of the image.
@@ -154,6 +136,8 @@ class Preprocessor:
             GeometryError: The label lies on another grid than the image.
         """
         require_same_grid(record, label)
+        if self.plan.instances is not None:
+            return self._label_objects(label, record)
         values = label.data
         if self.plan.unknown_label is not None:
             # out of the way first: a value that has no name stays one without
@@ -171,6 +155,15 @@ class Preprocessor:
         largest = self.plan.unknown_label or self.plan.num_labels - 1
         dtype = np.uint8 if largest < 256 else np.int16
         return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
+
+    def _label_objects(self, label: Volume, record: Record) -> Tensor:
+        data, _ = reorient(label.data, label.geometry, self.plan.orientation)
+        objects = resample_nearest(data, record.work_shape)[0]
+        assert self.plan.instances is not None
+        if self.plan.spatial_dims == 2:
+            objects = objects[..., 0]
+        spacing_mm = record.work_geometry.spacing_mm[: self.plan.spatial_dims]
+        return torch.from_numpy(instance_labels(objects, self.plan.instances, spacing_mm))[None]
 
     def restore(
         self, logits: Tensor, record: Record, probabilities: npt.NDArray[np.floating] | None = None
@@ -191,7 +184,7 @@ class Preprocessor:
         Cost:
             Slab by slab, so the resampled scores never exist as a whole.
         """
-        return self.restore_rows(self._rows_of(logits, record), record, None, probabilities)
+        return self.restore_rows(self.rows_of(logits, record), record, None, probabilities)
 
     def restore_rows(
         self,
@@ -210,18 +203,28 @@ class Preprocessor:
         """
         dtype = np.min_scalar_type(self.plan.num_labels - 1)
         labels = np.empty((1, *self.turned_shape(record)), dtype)
-        filled = (
-            None
-            if probabilities is None
-            else turned_view(probabilities, record.geometry, self.plan.orientation)
-        )
+        filled = self._turned(probabilities, record)
         for place, scores in self._slabs(rows, record, slab_elements):
             found = decide(scores, self.plan.regions_class_order)  # a label crosses to the host as a byte
             labels[0, place] = (found.to(torch.uint8) if dtype == np.uint8 else found).cpu().numpy()
-            if filled is not None:
-                shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
-                filled[:, place] = shares.cpu().numpy()
+            self._fill(filled, place, scores)
         return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
+
+    def restore_fields(
+        self,
+        rows: Rows,
+        record: Record,
+        fields: npt.NDArray[np.floating],
+        slab_elements: int | None = None,
+        probabilities: npt.NDArray[np.floating] | None = None,
+    ) -> None:
+        """As :meth:`restore_rows`; what scores say about single objects, ``instance_fields``, fills ``(2, *S)``."""
+        assert self.plan.instances is not None, "the plan speaks of labels, not of objects"
+        turned, filled = (self._turned(array, record) for array in (fields, probabilities))
+        assert turned is not None
+        for place, scores in self._slabs(rows, record, slab_elements):
+            turned[:, place] = instance_fields(scores, self.plan.instances).cpu().numpy()
+            self._fill(filled, place, scores)
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
         """The probability of each class in each stored voxel.
@@ -249,7 +252,21 @@ class Preprocessor:
         """``(K, *S')`` of the scores, three spatial axes also in 2-D."""
         return (self.plan.num_classes, *record.work_shape)
 
-    def _rows_of(self, logits: Tensor, record: Record) -> Rows:
+    def _turned(self, array: Stored, record: Record) -> Stored:
+        """The same memory with the axes of the network."""
+        return None if array is None else turned_view(array, record.geometry, self.plan.orientation)
+
+    def _fill(self, filled: Stored, place: slice, scores: Tensor) -> None:
+        if filled is not None:
+            shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
+            filled[:, place] = shares.cpu().numpy()
+
+    def rows_of(self, logits: Tensor, record: Record) -> Rows:
+        """Rows of scores ``(K, *S')`` that exist as a whole.
+
+        Raises:
+            ShapeError: They are not on the grid of the record.
+        """
         expected = self.scores_shape(record)[: 1 + self.plan.spatial_dims]
         if tuple(logits.shape) != expected:
             raise ShapeError(f"{record.name}: expected scores (K, *S') {expected}, got {tuple(logits.shape)}")
@@ -259,22 +276,5 @@ class Preprocessor:
     def _slabs(self, rows: Rows, record: Record, slab_elements: int | None) -> Iterator[tuple[slice, Tensor]]:
         return resample_rows(rows, self.scores_shape(record), self.turned_shape(record), slab_elements)
 
-    def _work_shape(self, shape: tuple[int, ...], turned: Geometry, name: str) -> tuple[int, ...]:
-        target = (*self.plan.spacing_mm, turned.spacing_mm[2])[:3]
-        work = tuple(
-            size if abs(mm / wanted - 1) <= _SAME_SPACING else max(1, round(size * mm / wanted))
-            for size, mm, wanted in zip(shape, turned.spacing_mm, target, strict=True)
-        )
-        if math.prod(work) * self.plan.in_channels > _MAX_VOXELS:
-            raise GeometryError(
-                f"{name}: {shape} voxels of {_mm(turned.spacing_mm)} would become {work} at the plan's "
-                f"{_mm(target)}, too many; check the spacing in the header, or crop the volume"
-            )
-        return work
-
     def _drop_slice_axis(self, x: Tensor) -> Tensor:
         return x.squeeze(-1) if self.plan.spatial_dims == 2 else x
-
-
-def _mm(spacing: tuple[float, ...]) -> str:
-    return " × ".join(f"{mm:.4g}" for mm in spacing) + " mm"

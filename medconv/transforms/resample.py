@@ -7,9 +7,14 @@ ramp stays a ramp, and class scores can be made slab by slab without ever existi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Number = TypeVar("Number", bound=np.generic)
 
 Rows = Callable[[int, int], Tensor]
 """Rows ``start`` to ``stop`` along the first spatial axis of a volume ``(C, *S)`` that need not exist as a whole."""
@@ -150,6 +155,24 @@ def resample_labels(labels: Tensor, shape: Sequence[int]) -> Tensor:
         result = torch.where(wins, value, result)
         best = torch.maximum(best, share)
     return result
+
+
+def resample_nearest(values: npt.NDArray[Number], shape: Sequence[int]) -> npt.NDArray[Number]:
+    """Resample numbers of objects: each new voxel takes the number at its centre, whatever they are and how many.
+
+    Args:
+        values: ``(C, *S)``.
+        shape: New ``*S``.
+
+    Example:
+        >>> resample_nearest(np.array([[3, 3, 70_000, 70_000]]), (2,))
+        array([[    3, 70000]])
+    """
+    for axis, new_size in enumerate(shape, start=1):
+        if values.shape[axis] != new_size:
+            centres = (np.arange(new_size) + 0.5) * (values.shape[axis] / new_size)
+            values = values.take(centres.astype(np.intp), axis)
+    return values
 
 
 def _nearest(labels: Tensor, shape: Sequence[int]) -> Tensor:

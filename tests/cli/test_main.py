@@ -42,6 +42,7 @@ def spy(*words: str) -> tuple[int, list[str], float]:
         (("evaluate", "--help"), 0.5),
         (("tune-postprocessing", "--help"), 0.5),
         (("compare-tables", "--help"), 0.5),
+        (("robustness", "--help"), 0.5),
         (("info", "--help"), 0.5),
         (("plan", "--help"), 0.5),
         (("check", "--help"), 0.5),

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from medconv.datamodules.demo import DemoDataModule, generate_demo
+from medconv.datamodules.demo import DemoDataModule
+from medconv.datamodules.demo_folder import generate_demo
 from medconv.datamodules.demo_volumes import draw_volume
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import discover, read_labels, read_volume
@@ -90,7 +91,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no space")
 
-    monkeypatch.setattr("medconv.datamodules.demo.write_labels", fail)
+    monkeypatch.setattr("medconv.datamodules.demo_flavours.write_labels", fail)
     with pytest.raises(RuntimeError, match="no space"):
         generate_demo(tmp_path / "demo", SMALL)
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from medconv.datamodules.base import SegmentationDataModule
-from medconv.datamodules.nifti import NiftiDataModule, user_cache_dir
+from medconv.datamodules.nifti import NiftiDataModule
+from medconv.datamodules.user_cache import user_cache_dir
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import read_labels
 from medconv.transforms import Preprocessor

@@ -54,7 +54,7 @@ def test_everything_that_leads_nowhere_is_listed_at_once(folder: Path) -> None:
     empty = folder / "empty"
     empty.mkdir()
     text = (
-        r"expected \.nii\.gz, .*, \.mhd files or DICOM series in the folder .*empty, found none; "
+        r"expected \.nii\.gz, .*, \.bmp files or DICOM series in the folder .*empty, found none; "
         r"no \.nii\.gz, .* file and no DICOM series matches the pattern .*x\*; no file or folder gone\.nii; relative"
     )
     with pytest.raises(ConfigError, match=text):

@@ -42,7 +42,7 @@ def test_one_file_for_several_cases_is_refused() -> None:
 def test_a_file_of_another_type_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "m.txt").touch()
     with pytest.raises(
-        ConfigError, match=r"or a file ending in \.nii\.gz or \.nii; .*m\.txt is another file"
+        ConfigError, match=r"or a file ending in \.nii\.gz, .*\.zarr; .*m\.txt is another file"
     ):
         plan_outputs(cases("a.nii"), tmp_path / "m.txt")
 
@@ -76,10 +76,13 @@ def test_an_input_is_recognised_behind_a_link(tmp_path: Path) -> None:
         plan_outputs(cases(str(tmp_path / "in" / "a.nii.gz")), tmp_path / "link")
 
 
-def test_masks_are_nifti_whatever_the_input_is(tmp_path: Path) -> None:
-    planned = plan_outputs(cases("in/a.nrrd", "in/series"), tmp_path)
-    assert planned == [tmp_path / "a.nii.gz", tmp_path / "series.nii.gz"]
-    with pytest.raises(ConfigError, match=r"masks are NIfTI files; expected -o ending in .*, got \.mha"):
+def test_masks_are_in_a_format_that_can_be_written(tmp_path: Path) -> None:
+    planned = plan_outputs(cases("in/a.nrrd", "in/series", "in/b.png", "in/c.ome.tif", "in/d.zarr"), tmp_path)
+    assert [path.name for path in planned] == ["a.nii.gz", "series.nii.gz", "b.tif", "c.ome.tif", "d.zarr"]
+    assert plan_outputs(cases("in/b.png"), tmp_path / "mask.png") == [tmp_path / "mask.png"]
+    with pytest.raises(
+        ConfigError, match=r"expected -o to be a folder or to end in \.nii\.gz, .*, got \.mha"
+    ):
         plan_outputs(cases("in/a.mha"), "mask.mha")
 
 

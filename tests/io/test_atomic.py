@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medconv.io import atomic_path, read_labels, read_volume, write_labels, write_text
+from medconv.io.atomic import atomic_folder
 
 
 def names(folder):
@@ -102,3 +103,28 @@ def test_two_writers_of_one_target_do_not_meet(tmp_path):
             two.write_text("two")
         assert target.read_text() == "two"
     assert target.read_text() == "one"
+
+
+def spoil(target):
+    with atomic_folder(target) as temporary:
+        temporary.mkdir()
+        raise ZeroDivisionError
+
+
+def test_a_folder_takes_the_place_of_another_one_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "new" / "a.zarr"
+    for content in ("one", "two"):
+        with atomic_folder(target) as temporary:
+            temporary.mkdir()
+            (temporary / "pixels").write_text(content)
+        assert (target / "pixels").read_text() == content
+    with pytest.raises(ZeroDivisionError):
+        spoil(target)
+    assert (target / "pixels").read_text() == "two"
+    assert [path.name for path in target.parent.iterdir()] == ["a.zarr"]
+
+
+def test_a_folder_never_takes_the_place_of_a_file(tmp_path):
+    (tmp_path / "a.zarr").touch()
+    with pytest.raises(NotADirectoryError, match="expected a folder to write to, got the file"):
+        spoil(tmp_path / "a.zarr")

@@ -244,9 +244,10 @@ def test_missing_folders_are_named(tmp_path):
 
 def test_file_endings_and_keys_that_cannot_be_followed_are_refused(nnunet):
     description = json.loads((nnunet / "dataset.json").read_text())
-    describe(nnunet, {**description, "file_ending": ".png", "dataset": {}})
+    describe(nnunet, {**description, "file_ending": ".gif", "dataset": {}})
     message = problems_of(nnunet)
-    assert "expected 'file_ending' .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, got '.png'" in message
+    assert "expected 'file_ending' .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .ome.tiff" in message
+    assert "got '.gif'" in message
     assert "the key 'dataset'" in message
 
 
@@ -311,7 +312,7 @@ def test_every_problem_of_a_csv_is_listed(table):
         "scans/none.nii.gz,masks/b.nii.gz",
         "scans/b0.nii.gz,",
         "scans/b1.nii.gz,masks/b.nii.gz,extra",
-        "scans/b 1.png,masks/b.nii.gz",
+        "scans/b 1.gif,masks/b.nii.gz",
     )
     message = problems_of(path)
     for expected in (
@@ -319,8 +320,8 @@ def test_every_problem_of_a_csv_is_listed(table):
         "case none: no such file",
         "line 5: nothing in label",
         "line 6: more fields than columns",
-        "case id 'b 1.png': use 1 to 128",
-        "b 1.png does not end in .nii.gz, .nii",
+        "case id 'b 1.gif': use 1 to 128",
+        "b 1.gif does not end in .nii.gz, .nii",
     ):
         assert expected in message
 

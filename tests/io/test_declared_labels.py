@@ -35,7 +35,7 @@ def test_regions_and_ignore_label_of_nnunet_are_read(root):
     assert dict(labels.names) == {0: "background", 1: "label_1", 2: "label_2", 3: "label_3"}
     assert labels.regions == {"whole tumour": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
     assert (labels.regions_class_order, labels.ignore_label) == ((1, 2, 3), 4)
-    assert labels.values == {0, 1, 2, 3, 4}
+    assert labels.allowed == {0, 1, 2, 3, 4}
     describe(root, {"background": 0, "a": 1, "ignore": 2})
     assert (dict(discover(root).label_names), discover(root).ignore_label) == ({0: "background", 1: "a"}, 2)
 

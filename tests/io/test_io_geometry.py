@@ -13,12 +13,14 @@ from medconv.io.geometry import (
     geometry_from_affine,
     grid_difference_vox,
     reorient,
+    reorient_geometry,
     reorient_shape,
     require_same_grid,
     resize_geometry,
     turned_view,
     undo_reorient,
 )
+from medconv.types import Geometry
 
 ORIENTATIONS = [
     "".join(pair[side] for pair, side in zip(order, sides, strict=True))
@@ -230,3 +232,26 @@ def test_what_is_written_to_a_turned_view_lands_turned_back(rng, oblique_affine,
     target = np.zeros_like(data)
     turned_view(target, geometry, orientation)[...] = turned
     assert np.array_equal(target, data)
+
+
+def test_pixels_are_not_compared_with_millimetres():
+    class Placed:
+        shape, name = (4, 5, 1), "the image"
+
+        def __init__(self, spacing_mm, unit):
+            affine = np.diag((*spacing_mm, 1.0))
+            self.geometry = Geometry(affine, spacing_mm, "RAS", unit)
+
+    sized, unsized = Placed((5e-4, 5e-4, 1.0), "mm"), Placed((1.0, 1.0, 1.0), "px")
+    require_same_grid(sized, unsized)
+    require_same_grid(unsized, sized)
+    with pytest.raises(GeometryError, match=r"voxels are 0\.001 × 0\.001 × 1 mm against 0\.0005"):
+        require_same_grid(sized, Placed((1e-3, 1e-3, 1.0), "mm"))
+
+
+def test_a_unit_survives_turning_and_resizing():
+    geometry = Geometry(np.eye(4), (1.0, 1.0, 1.0), "RAS", "px")
+    assert reorient_geometry(geometry, (4, 5, 6), "LPS").unit == "px"
+    assert resize_geometry(geometry, (4, 5, 6), (2, 5, 6)).unit == "px"
+    assert geometry.voxel_ml is None
+    assert Geometry(np.eye(4), (1.0, 2.0, 5.0), "RAS").voxel_ml == 0.01

@@ -235,7 +235,7 @@ def test_what_is_no_label_is_refused(scan, tmp_path):
 
 
 def test_other_suffixes_are_refused(scan, tmp_path):
-    with pytest.raises(BadImageError, match=r"ending in \.nii\.gz or \.nii; add one"):
+    with pytest.raises(BadImageError, match=r"ending in \.nii\.gz, \.nii, .*; add one"):
         write_labels(tmp_path / "mask", np.zeros((7, 6, 5), int), read_volume(scan))
 
 

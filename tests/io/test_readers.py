@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medconv.errors import BadImageError, GeometryError
 from medconv.io import read_image, reader_for, stem_of, suffix_of, supported_suffixes
+from medconv.io.readers import without_pictures
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "A.NII.GZ", "a.b.nii"])
@@ -10,7 +13,7 @@ def test_a_file_name_finds_its_reader(name):
     assert reader_for(name).name == "NIfTI"
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.gz", "a", "nii", "a.nii.zip"])
+@pytest.mark.parametrize("name", ["a.gif", "a.gz", "a", "nii", "a.nii.zip"])
 def test_unknown_suffix_is_refused_with_those_that_exist(name):
     with pytest.raises(
         BadImageError, match=r"expected a file ending in \.nii\.gz, \.nii, \.nrrd, .*; convert"
@@ -21,9 +24,11 @@ def test_unknown_suffix_is_refused_with_those_that_exist(name):
 def test_stem_and_suffix_make_up_the_name():
     for name in ("scan.v2.nii.gz", "scan.NII", "x.nii"):
         assert stem_of(name) + suffix_of(name) == name
-    assert suffix_of("x.png") is None
-    assert stem_of("x.png") == "x.png"
-    assert set(supported_suffixes()) == {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"}
+    assert suffix_of("x.txt") is None
+    assert stem_of("x.txt") == "x.txt"
+    assert {".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".ome.tif", ".zarr", ".png"} < set(
+        supported_suffixes()
+    )
 
 
 def test_files_become_channels_in_their_order(tiny_nifti, rng):
@@ -58,3 +63,9 @@ def test_wrong_number_of_files_is_refused(tiny_nifti, rng):
     two = tiny_nifti("two.nii", rng.random((9, 8, 7, 2)))
     with pytest.raises(BadImageError, match=r"two\.nii: expected 1 channel\(s\), got 2"):
         read_image([paths[0], two])
+
+
+def test_pictures_beside_volumes_are_no_cases():
+    names = ["a.nii.gz", "a.png", "b.mha", "c.tif"]
+    assert [p.name for p in without_pictures(map(Path, names))] == ["a.nii.gz", "b.mha", "c.tif"]
+    assert [p.name for p in without_pictures(map(Path, names[1::2]))] == ["a.png", "c.tif"]

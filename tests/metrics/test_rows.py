@@ -31,7 +31,7 @@ def test_what_is_written_is_read_back_to_the_last_bit() -> None:
 
 
 def test_columns_may_be_moved_and_added() -> None:
-    late = "surfel count pooled,0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
+    late = "22,surfel count pooled,0.5 2.0,21,20,19,18," + ",".join(map(str, reversed(range(10, 18))))
     header = "note," + ",".join(reversed(COLUMNS))
     stream = io.StringIO(f"{header}\nx,{late},1,2,3,False,True,6.5,7,0.5,organ,4,a\n")
     (row,) = read_rows(stream)
@@ -39,7 +39,7 @@ def test_columns_may_be_moved_and_added() -> None:
     expected = CaseRow(
         *("a", 4, "organ", 0.5, 7, 6.5, True, False, 3, 2, 1),
         *floats,
-        *(18, 19, 20, 21, (0.5, 2.0), "surfel count pooled"),
+        *(18, 19, 20, 21, (0.5, 2.0), "surfel count pooled", 22),
     )
     assert row == expected
 
@@ -58,6 +58,7 @@ def test_tables_of_earlier_versions_are_read_and_what_they_lack_is_unknown() -> 
         -1,
         (),
         "voxel count directed_max",
+        0,
     ]
 
 

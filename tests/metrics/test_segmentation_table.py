@@ -166,14 +166,14 @@ def test_a_csv_brings_the_table_back(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = measured([0]).compute().to_csv(tmp_path / "table.csv")
-    before = path.read_bytes()
+    before, other = path.read_bytes(), measured([1]).compute()
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("medconv.metrics.case_table.write_rows", full)
+    monkeypatch.setattr("medconv.metrics.row_text.RowText.write", full)
     with pytest.raises(OSError, match="no space left"):
-        measured([1]).compute().to_csv(path)
+        other.to_csv(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -117,7 +117,7 @@ def test_plan_is_frozen_and_does_not_share_what_it_was_given():
         ({"label_names": {0: "background", 1: 3}}, "label_names: expected names of 1 to 128"),
         ({"label_names": dict.fromkeys(range(2000), "x")}, "label_names: expected 2 to 1024 entries"),
         ({"spacing_mm": [1, 1]}, "spacing_mm: expected 3 entries, got 2"),
-        ({"spacing_mm": [1, 1, 0]}, "spacing_mm: expected a number from 1e-06 to 1000, got 0"),
+        ({"spacing_mm": [1, 1, 0]}, "spacing_mm: expected a number from 1e-08 to 1000, got 0"),
         ({"spacing_mm": [1, 1, float("nan")]}, "spacing_mm: expected a number .* got nan"),
         ({"spacing_mm": [1, 1, "2"]}, "spacing_mm: expected a number .* got '2'"),
         ({"spacing_mm": 1.0}, "spacing_mm: expected a list, got 1.0"),

@@ -62,7 +62,8 @@ def test_single_slices_make_a_2d_plan(tmp_path, tiny_nifti):
 
 def test_labels_without_names_are_refused_with_the_remedy(tiny_dataset):
     with pytest.raises(
-        DatasetError, match="expected names of the labels, got none; declare them in a JSON file"
+        DatasetError,
+        match=r"expected names of the labels, got none; give --label-names .* or declare them in a",
     ):
         propose_plan(replace(discover(tiny_dataset), label_names={}))
 

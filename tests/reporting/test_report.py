@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from math import inf, nan
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import save_nifti, two_ellipsoids
+from html_reader import CHROMIUM, Reader
 
 from medconv.evaluation import Pair
 from medconv.metrics import CaseRow, CaseTable, table_intervals
@@ -22,7 +21,6 @@ ROW = CaseRow(
     "a", 1, "head", 0.8, 4.0, 1.5, False, False, 2.0, 2.1, 50.0, nsd=0.9, spacing_mm=(1.0, 1.0, 2.0)
 )
 PNG = b"\x89PNG rest"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def table(cases: int = 12) -> CaseTable:
@@ -37,28 +35,6 @@ def table(cases: int = 12) -> CaseTable:
     rows[4] = replace(rows[4], dice=0.0, hd95_mm=inf, hd_mm=inf, ref_empty=True, ref_volume_ml=0.0)
     rows[6] = replace(rows[6], dice=nan, nsd=nan, hd95_mm=nan, hd_mm=nan, ref_empty=True, pred_empty=True)
     return CaseTable(rows)
-
-
-class Reader(HTMLParser):
-    """Checks that tags are closed, and keeps what a reader without eyes or mouse depends on."""
-
-    VOID = ("meta", "link", "img", "br")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def page(tmp_path: Path, **settings: object) -> str:

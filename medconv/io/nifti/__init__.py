@@ -4,6 +4,7 @@ from medconv.io.nifti.header import MAX_VOXELS, Header
 from medconv.io.nifti.label_table import label_names_in_header, label_table_xml
 from medconv.io.nifti.read import (
     read_header,
+    read_label_names,
     read_labels,
     read_volume,
     volume_from_array,
@@ -18,6 +19,7 @@ __all__ = [
     "label_table_xml",
     "labels_to_nibabel",
     "read_header",
+    "read_label_names",
     "read_labels",
     "read_volume",
     "volume_from_array",

@@ -22,6 +22,7 @@ from medconv.io.nifti.header import (
     header_on_grid,
     inspect_header,
 )
+from medconv.io.nifti.label_table import label_names_in_header
 from medconv.io.nifti.label_values import to_labels
 from medconv.io.volume import Volume
 
@@ -40,6 +41,16 @@ def read_header(path: str | Path, *, form: Form | None = None) -> Header:
     path = Path(path)
     with open_nifti(path) as (raw, _):
         return inspect_header(raw, str(path), form)
+
+
+def read_label_names(path: str | Path) -> dict[int, str]:
+    """The names in the label table of a file; empty where it carries none.
+
+    Raises:
+        BadImageError: See :func:`read_header`.
+        GeometryError: See :func:`read_header`.
+    """
+    return label_names_in_header(read_header(path).raw)
 
 
 def read_volume(
