@@ -142,7 +142,7 @@ def turn(seed: int, args: argparse.Namespace) -> None:
     checkpoints = [str(work / "runs" / f"{arm}-{seed}" / "best.ckpt") for arm in args.arms]
     run(
         [
-            "robustness", *checkpoints, args.root, "--names", *args.arms, "--scores", *SCORES[args.set],
+            "robustness", *checkpoints, args.root, "--names", *args.arms, "--scores", ",".join(SCORES[args.set]),
             "--rotate", *map(str, args.angles), "--precision", "fp32", "-o", str(work / f"turned-{seed}"),
         ],
         work / f"turned-{seed}.log", args,
