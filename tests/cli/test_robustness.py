@@ -11,6 +11,7 @@ import pytest
 from tiny_checkpoint import SPEC, save_checkpoint, tiny_plan
 
 from medconv.cli.main import main
+from medconv.cli.robustness import _parse
 from medconv.metrics import CaseTable
 
 SYMMETRIC = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"conv": {"class_path": "SymmetricConv"}}}
@@ -23,6 +24,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         save_checkpoint(folder / "mixed/best.ckpt", seed=1),
         save_checkpoint(folder / "symmetric/best.ckpt", spec=SYMMETRIC, seed=1),
     )
+
+
+@pytest.mark.parametrize(
+    "words", [["dice", "hd95_mm"], ["dice,hd95_mm"], ["[dice, hd95_mm]"], ["dice,", "hd95_mm"]]
+)
+def test_scores_are_named_in_words_or_as_a_list(words: list[str]) -> None:
+    assert _parse(["a.ckpt", "data", "--scores", *words]).scores == ["dice", "hd95_mm"]
 
 
 def robustness(*words: object) -> int:
