@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,9 +194,10 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("--labels", type=str, default=None, help="folder of label maps, where DATA is a folder of images")
     add(
         "--scores",
-        type=list[str] | str,
+        nargs="+",
+        type=str,
         default=[],
-        help="what to measure: dice, or '[dice, hd95_mm]'; of objects '[ap_50, pq]', their default",
+        help="what to measure: dice nsd hd95_mm …, of objects ap_50 ap_75 pq …; default: dice, or ap_50 pq",
     )
     add("--tolerance-mm", type=float, default=1.0, help="of the normalised surface Dice")
     add("--names", nargs="+", type=str, default=[], help="what to call the checkpoints")
@@ -218,9 +220,8 @@ def _parse(words: Sequence[str]) -> Namespace:
     examples = {kind: f"--{kind} 0.5 1, {behind}" for kind in _KINDS} | {
         "rotate": f"--rotate 0 45 90, {behind}"
     }
-    options = parse(parser, words, examples | {"scores": "--scores '[dice, hd95_mm]'"})
-    if isinstance(options.scores, str):
-        options.scores = [name.strip() for name in options.scores.split(",")]
+    options = parse(parser, words, examples)
+    options.scores = [name for words in options.scores for name in re.split(r"[\s,\[\]]+", words) if name]
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: expected 1 case or more, got {options.limit}")
     return options

@@ -48,6 +48,7 @@ def level_panels(
         first = [p for p in own if p.arm == found.arms[0] and not isnan(p.ceiling)]
         kind, axis = KINDS[conditions[0].kind], conditions[0].axis
         unit = {"blur": found.unit, "noise": _noise_unit(examination)}.get(kind.name, kind.unit)
+        axis = f"axis {axis}" if axis.isdecimal() else axis
         across = f"angle about {axis} / °" if axis else f"{kind.title} / {unit}"
         title = f"{kind.title} about {axis}" if axis else kind.title.partition(",")[0]
         ceiling = [LevelPoint(p.level, p.ceiling) for p in first]
@@ -96,9 +97,9 @@ def _overview(found: Robustness, points: Sequence[CurvePoint]) -> ReportTable:
                 ]
                 neutral = KINDS[series.split()[0]].neutral
                 upright = next(p for p in own if p.level == neutral)
-                worst = (min if known_score(score).higher_is_better else max)(
-                    own, key=lambda p: p.score_interval.mean
-                )
+                known = [p for p in own if not isnan(p.score_interval.mean)] or own
+                choose = min if known_score(score).higher_is_better else max
+                worst = choose(known, key=lambda p: p.score_interval.mean)
                 cells = [series, arm, known_score(score).title, _interval(upright.score_interval, score)]
                 cells += [f"{worst.level:g}", _interval(worst.score_interval, score), _change(worst, score)]
                 rows.append([*cells, _number(worst.ceiling, known_score(score).digits)])
@@ -192,7 +193,7 @@ def conventions(
         )
     if found.unit != "mm":
         lines["Lengths"] = (
-            f"in {found.unit}: where nobody knows how large a pixel is, what is called mm counts pixels"
+            f"in {found.unit}: where nobody knows how large a pixel is, nothing is measured in mm"
         )
     if kinds & {"contrast", "gamma"}:
         names = sorted({kind for arm in arms for kind in arm.predictor.plan.normalization})

@@ -16,7 +16,7 @@ from medconv.evaluation.pairs import Pair
 from medconv.evaluation.read_pair import read_maps
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
 from medconv.metrics.case import TOLERANCE_MM
-from medconv.metrics.grid import labels_in
+from medconv.metrics.grid import LabelMap, labels_in
 
 _CASES_A_WORKER = 8
 """A process takes a second to start; below so many cases for each it is not worth one."""
@@ -117,11 +117,38 @@ def _measure(pair: Pair, what: Measured) -> Sequence[Any]:
     structures = EveryLabel() if what is None else what
     if isinstance(structures, EveryLabel):
         structures = structures.structures(sorted({*labels_in(ref), *labels_in(pred)}))
-    if spacing_mm is None:
+    return measure_maps(pair.case_id, pred, ref, spacing_mm, structures)
+
+
+def measure_maps(
+    case_id: str,
+    pred: LabelMap,
+    ref: LabelMap,
+    spacing_mm: Sequence[float] | None,
+    structures: Structures,
+    *,
+    surfaces: bool = True,
+) -> list[CaseRow]:
+    """Rows of two label maps of one grid, also where nobody knows how large a pixel is.
+
+    Args:
+        case_id: Its name.
+        pred: Labels ``(*S)``.
+        ref: Likewise.
+        spacing_mm: Voxel edge lengths; ``None``: unknown, and then nothing is said in mm or ml.
+        structures: What to measure.
+        surfaces: Whether distances are asked for.
+
+    Warns:
+        UserWarning: They are, and there are none.
+    """
+    if spacing_mm is not None:
+        return structures.measure(case_id, pred, ref, spacing_mm, surfaces=surfaces)
+    if surfaces:
         warnings.warn(_NO_SIZE, UserWarning, stacklevel=2)
-        rows = structures.measure(pair.case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
-        return [replace(row, spacing_mm=(), diagonal_mm=nan, **dict.fromkeys(_VOLUMES, nan)) for row in rows]
-    return structures.measure(pair.case_id, pred, ref, spacing_mm)
+    rows = structures.measure(case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
+    unknown: dict[str, Any] = dict.fromkeys(_VOLUMES, nan)
+    return [replace(row, spacing_mm=(), diagonal_mm=nan, **unknown) for row in rows]
 
 
 def measure_pairs(pairs: Iterable[Pair], what: Measured, workers: int = 0) -> Iterator[CaseOutcome]:

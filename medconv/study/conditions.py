@@ -41,7 +41,7 @@ KINDS = {
     for kind in (
         Kind("rotate", "rotation", "°", 0, (15, 30, 45, 60, 75, 90), least=-360),
         Kind("noise", "Gaussian noise", "sd of the image", 0, (0.1, 0.2, 0.5, 1)),
-        Kind("shot", "shot noise", "of the bright end", 0, (0.05, 0.1, 0.2, 0.4)),
+        Kind("shot", "shot noise", "share of the bright end", 0, (0.05, 0.1, 0.2, 0.4)),
         Kind("blur", "Gaussian blur, sigma", "mm", 0, ()),
         Kind("contrast", "contrast", "times", 1, (0.25, 0.5, 0.75, 1.5, 2), includes_least=False),
         Kind("gamma", "gamma", "power", 1, (0.5, 0.7, 1.4, 2), includes_least=False),

@@ -163,7 +163,8 @@ class _Measured:
             labels, reference = labels * inside, reference * inside
         if reference.shape[-1] == 1:  # a slice is an image of two axes
             labels, reference, spacing = labels[..., 0], reference[..., 0], spacing[:2]
-        return tuple(map(self._upright, self._measure.rows(self._case_id, labels, reference, spacing)))
+        known = None if view.image.geometry.unit == "px" else spacing
+        return tuple(map(self._upright, self._measure.rows(self._case_id, labels, reference, known)))
 
     def _upright(self, row: Row) -> Row:
         if isinstance(row, InstanceRow):

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from medconv.evaluation.measure import measure_maps
 from medconv.metrics import (
     CaseRow,
     CaseTable,
@@ -42,8 +43,10 @@ class Measure(Protocol):
     def names(self) -> Mapping[int, str]:
         """Number to name of what is measured; 0 for all of it together."""
 
-    def rows(self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float]) -> tuple[Row, ...]:
-        """Measure one case."""
+    def rows(
+        self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float] | None
+    ) -> tuple[Row, ...]:
+        """Measure one case; ``spacing_mm`` is ``None`` where nobody knows how large a pixel is."""
 
     def table(self, rows: Iterable[Row]) -> Table:
         """One table of all cases."""
@@ -71,10 +74,10 @@ class Classes:
         return {OVERALL: "mean over structures", **self.structures.names}
 
     def rows(
-        self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float]
+        self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float] | None
     ) -> tuple[CaseRow, ...]:
         """A row a structure."""
-        return tuple(self.structures.measure(case_id, pred, ref, spacing_mm, surfaces=self.surfaces))
+        return tuple(measure_maps(case_id, pred, ref, spacing_mm, self.structures, surfaces=self.surfaces))
 
     def table(self, rows: Iterable[Row]) -> CaseTable:
         """A table of cases and structures."""
@@ -97,7 +100,7 @@ class Objects:
         return {OVERALL: "objects"}
 
     def rows(
-        self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float]
+        self, case_id: str, pred: Labels, ref: Labels, spacing_mm: Sequence[float] | None
     ) -> tuple[InstanceRow, ...]:
         """A row an image."""
         del spacing_mm

@@ -174,3 +174,14 @@ def test_bad_cases_are_refused_with_the_reason(threshold: Arm, case: Case, tiny_
 def test_an_unknown_interpolation_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected an interpolation of linear, cubic, got 'sinc'"):
         examination(interpolation="sinc")
+
+
+def test_where_nobody_knows_the_pixel_size_nothing_is_said_in_mm() -> None:
+    labels = two_ellipsoids((20, 16, 8), 0.1)[..., 4]
+    with pytest.warns(UserWarning, match="px|pixel"):
+        rows = Classes(Structures(NAMES)).rows("a", labels, labels, None)
+    silent = Classes(Structures(NAMES), surfaces=False).rows("a", labels, labels, None)
+    for row in (*rows, *silent):
+        assert row.dice == 1
+        assert np.isnan([row.hd95_mm, row.ref_volume_ml, row.diagonal_mm]).all()
+        assert row.spacing_mm == ()
