@@ -41,9 +41,10 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "version": checkpoint.version,
         "network": checkpoint.network_spec["class_path"],
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "classes": {str(label): name for label, name in plan.label_names.items()},
-        "regions": {name: list(labels) for name, labels in plan.regions.items()},
+        "classes": {str(label): name for label, name in plan.declared.names.items()},
+        "regions": {name: list(labels) for name, labels in plan.declared.regions.items()},
         "ignore_label": plan.ignore_label,
+        "instances": None if plan.instances is None else plan.instances.to_dict(),
         "channels": dict(zip(plan.channel_names, plan.normalization, strict=True)),
         "spacing_mm": list(plan.spacing_mm),
         "orientation": plan.orientation,
@@ -84,6 +85,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"classes     {', '.join(f'{label} {name}' for label, name in facts['classes'].items())}"
     if facts["regions"]:
         yield f"regions     {', '.join(f'{name} {labels}' for name, labels in facts['regions'].items())}"
+    if (target := facts["instances"]) is not None:
+        taught = ", ".join(f"{name} {value}" for name, value in target.items() if name != "name")
+        yield f"objects     told apart one by one, taught as {taught}"
     if facts["ignore_label"] is not None:
         yield f"ignored     label {facts['ignore_label']}"
     yield f"channels    {', '.join(f'{name} ({kind})' for name, kind in facts['channels'].items())}"

@@ -14,6 +14,7 @@ from typing import Any
 from medconv import __version__
 from medconv.inference.case_stages import CaseResult
 from medconv.inference.predictor import Predictor
+from medconv.inference.separation import Separation
 from medconv.inference.statistics import Structure
 
 RECORD_SCHEMA = 1
@@ -70,6 +71,7 @@ def run_record(
             "postprocessing": {
                 str(label): asdict(rule) for label, rule in predictor.postprocessing.rules.items()
             },
+            **_thresholds(predictor),
         },
         "counts": _counts(results, len(inputs)),
         "cases": [_case(case_id, paths, done.get(case_id)) for case_id, paths in inputs.items()],
@@ -117,3 +119,10 @@ def _case(case_id: str, paths: Sequence[Path], result: CaseResult | None) -> dic
 
 def _structure(structure: Structure) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(structure).items()}
+
+
+def _thresholds(predictor: Predictor) -> dict[str, Any]:
+    """By what single objects were told apart, if they were."""
+    if predictor.plan.instances is None:
+        return {}
+    return {"instances": (predictor.postprocessing.separation or Separation()).to_dict()}

@@ -164,26 +164,48 @@ class _Flood:
             halo *= 2
 
     def _flood(self, first: int, last: int) -> npt.NDArray[np.int32]:
+        """The objects of some rows; what comes over their cut edges has a number above all."""
         rows = slice(first, last)
-        mask, depth = self._mask(rows), -self._height[rows].astype(np.float64)
+        mask = self._mask(rows)
         # rows before may be grown already, so what is a seed is asked again
         seeds = mask & (self._height[rows] > self._seed_threshold)
         markers = np.where(seeds, self._objects[rows], 0)
+        for edge, is_cut in ((0, first > 0), (-1, last < self._size)):
+            if is_cut:
+                markers[edge][mask[edge] & (markers[edge] == 0)] = self._count + 1
+        parts, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+        owners, has_rivals = _owners(parts, count, markers)
+        if not has_rivals.any():
+            return owners[parts]
+        rivals = has_rivals[parts]
+        depth = -self._height[rows].astype(np.float64)
+        seeds &= rivals
         # one after the other: among equals the order would depend on what else is in the strip
         deepest_first = np.argsort(depth[seeds], kind="stable")
         places = np.empty(len(deepest_first))
         places[deepest_first] = np.arange(len(places))
         depth[seeds] = _FIRST + _APART * places
-        for edge, is_cut in ((0, first > 0), (-1, last < self._size)):
-            if is_cut:
-                markers[edge][mask[edge] & (markers[edge] == 0)] = self._count + 1
-        if not markers.any():
-            return np.zeros_like(markers)
-        grown: npt.NDArray[np.int32] = watershed(depth, markers, connectivity=depth.ndim, mask=mask)
-        return grown.astype(np.int32, copy=False)
+        grown = watershed(depth, np.where(rivals, markers, 0), connectivity=depth.ndim, mask=rivals)
+        return np.where(rivals, grown, owners[parts]).astype(np.int32, copy=False)
 
     def _mask(self, rows: slice) -> npt.NDArray[np.bool_]:
         return np.asarray(self._foreground[rows] > self._mask_threshold)
+
+
+def _owners(
+    parts: npt.NDArray[np.int32], count: int, markers: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """The only marker of each connected part of a mask, 0 where it has none; and which parts have several.
+
+    Only those with several must be flooded: of nuclei, few touch.
+    """
+    marked = np.flatnonzero(markers)
+    numbers, places = markers.ravel()[marked], parts.ravel()[marked]
+    owners = np.zeros(count + 1, np.int32)
+    owners[places] = numbers
+    has_rivals = np.zeros(count + 1, bool)
+    has_rivals[places[owners[places] != numbers]] = True
+    return owners, has_rivals
 
 
 def _numbered(objects: npt.NDArray[np.int32], min_voxels: int) -> Objects:

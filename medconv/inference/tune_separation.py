@@ -15,8 +15,8 @@ from medconv.errors import DatasetError, ShapeError
 from medconv.inference.separation import Fields, Separation, separate
 from medconv.metrics import InstanceOverlap, instance_overlap
 
-MASK_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-SEED_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MASK_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+SEED_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 _SHARES = (0.25, 0.5)
 """Smallest sizes that are tried, as shares of the smallest object in any reference."""

@@ -150,7 +150,7 @@ def test_what_is_not_the_published_file_is_deleted_and_nothing_unpacked(
 def test_where_no_checksum_is_published_that_is_said(
     site: Site, archive: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert get(site, tmp_path, name="dsb2018") == 0
+    assert get(site, tmp_path, name="isbi2012") == 0
     shown = capsys.readouterr().out
     assert "verified   nothing: no checksum is published for this archive" in shown
     assert f"sha256:{hashlib.sha256(archive).hexdigest()}" in shown

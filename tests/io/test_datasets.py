@@ -174,7 +174,7 @@ def test_a_description_that_is_no_json_object_is_refused(tmp_path, text):
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"expected a folder with a dataset\.json .* or a CSV file"):
         discover(tmp_path)
-    with pytest.raises(DatasetError, match="found neither"):
+    with pytest.raises(DatasetError, match="found none of them"):
         discover(tmp_path / "nowhere")
 
 
