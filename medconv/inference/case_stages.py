@@ -15,12 +15,12 @@ from medconv.inference.inputs import InputCase
 from medconv.inference.outputs import is_made
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
-from medconv.inference.remarks import noted
 from medconv.inference.statistics import Structure, measure_structures
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.volumes import to_volume
 from medconv.io import Volume
 from medconv.io.claim import claim
+from medconv.io.remarks import noted
 
 Status = Literal["ok", "failed", "skipped"]
 

@@ -16,6 +16,7 @@ from medconv.io.cases import Case, Dataset
 from medconv.io.geometry import require_same_grid
 from medconv.io.nifti import Header
 from medconv.io.readers import reader_for
+from medconv.io.remarks import noted
 from medconv.io.volume import Volume
 from medconv.planning.problems import Problem, problem_of
 from medconv.planning.voxels import count_labels, join_objects
@@ -101,13 +102,17 @@ def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
 def _read(
     path: Path, how: Literal["read_volume", "read_labels"], case: Case, problems: list[Problem]
 ) -> Volume | None:
+    remarks: list[str] = []
     try:
         layout = case.layout if how == "read_volume" else case.layout.of_labels()
-        volume: Volume = getattr(reader_for(path, layout), how)(path)
+        with noted(remarks):
+            volume: Volume = getattr(reader_for(path, layout), how)(path)
         return volume
     except MedconvError as error:
         problems.append(problem_of(error, case.case_id))
         return None
+    finally:
+        problems.extend(Problem("remark", "note", case.case_id, text) for text in remarks)
 
 
 def _grid_problems(case: Case, volumes: Sequence[Volume]) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ Kind = Literal[
     "spacing",
     "absent",
     "patch",
+    "note",
 ]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medconv.errors import ConfigError, DatasetError, MedconvError
-from medconv.inference.remarks import noted
 from medconv.io import Case
+from medconv.io.remarks import noted
 from medconv.study.agreement import Agreement
 from medconv.study.answer import Arm
 from medconv.study.conditions import UPRIGHT, Condition

@@ -188,3 +188,20 @@ def test_nothing_is_stated_about_volumes_of_patients(
 ) -> None:
     assert run("view", tiny_nifti("scan.nii.gz"), "-o", tmp_path / "p.html", "--axes", "ZYX") == 2
     assert "axes, channel and pixel size are stated for microscopy images" in capsys.readouterr().err
+
+
+def test_what_readers_notice_is_a_remark_about_the_case(
+    tmp_path: Path, pixels: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.roll(pixels, ord(name), 0)).save(tmp_path / "images" / f"{name}.png")
+        mask = (np.roll(pixels, ord(name), 0) > 127).astype(np.uint8)
+        Image.fromarray(mask * 255).save(tmp_path / "labels" / f"{name}.png")
+    assert run("check", tmp_path, "--labels", "semantic", "--label-names", "[cell]", "--threads", 2) == 0
+    out, err = capsys.readouterr()
+    assert "remark   note       case a: a mask of the values 0 and 255 was taken for one of 0 and 1" in out
+    assert "UserWarning" not in err
+    assert run("check", tmp_path, "--axes", "ZYX", "--label-names", "[cell]") == 1
+    assert "got --axes ZYX for the shape (20, 24), which the file calls YX" in capsys.readouterr().out

@@ -164,6 +164,15 @@ def test_the_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     path = save(tmp_path / "a.zarr", np.zeros((5, 6), np.uint8), "yx")
     monkeypatch.setattr(ome_zarr, "zarr", None)
     with pytest.raises(
-        BadImageError, match=r"reading OME-Zarr needs zarr; pip install 'medconv\[zarr\]', or convert"
+        BadImageError, match=r"OME-Zarr needs zarr; pip install 'medconv\[zarr\]', or convert"
     ):
         read_header(path)
+
+
+def test_labels_outside_the_folder_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.zarr", np.zeros((5, 6), np.uint8), "yx")
+    zarr.open_group(path, mode="r+").create_group("labels").attrs.update(
+        {"ome": {"labels": ["../../b.zarr"]}}
+    )
+    with pytest.raises(BadImageError, match=r"expected pixels inside the folder, its attributes name"):
+        read_labels(path)

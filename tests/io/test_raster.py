@@ -205,3 +205,23 @@ def test_real_nuclei_are_read_as_pillow_reads_them(real_data: Path) -> None:
         label = reader_for(path).read_labels(path.parent.parent / "labels" / path.name)
         with Image.open(path.parent.parent / "labels" / path.name) as image:
             assert np.array_equal(label.data[0, ..., 0], np.asarray(image))
+
+
+def test_colours_of_16_bits_lose_half_of_them_and_that_is_told(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        )
+
+    header = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    row = b"\0" + np.array([[0x1234, 0x5678, 0x9ABC], [1, 2, 3]], ">u2").tobytes()
+    content = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(row))
+        + chunk(b"IEND", b"")
+    )
+    (path := tmp_path / "a.png").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"of the 16 bits a colour the upper 8 are read; save it as TIFF"):
+        volume = read_volume(path)
+    assert volume.data[:, 0, 0, 0].tolist() == [0x12, 0x56, 0x9A]

@@ -64,7 +64,8 @@ def open_labels(path: Path) -> Picture:
     """
     group = open_group(path)
     with as_bad_image(path):
-        names = [] if "image-label" in ome_attributes(group) else list(label_names_of_group(group))
+        listed = [] if "image-label" in ome_attributes(group) else label_names_of_group(group)
+        names = [_inner_path(name, path) for name in listed]
     if len(names) > 1:
         raise BadImageError(
             f"{path}: expected one label image, got {', '.join(sorted(names))}; name one, such as "
@@ -83,7 +84,7 @@ def open_group(
     """
     if zarr is None:
         raise BadImageError(
-            f"{path}: reading OME-Zarr needs zarr; pip install 'medconv[zarr]', or convert it to OME-TIFF"
+            f"{path}: OME-Zarr needs zarr; pip install 'medconv[zarr]', or convert it to OME-TIFF"
         )
     try:
         return zarr.open_group(path, mode=mode, zarr_format=zarr_format)

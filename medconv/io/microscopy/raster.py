@@ -53,7 +53,7 @@ def open_picture(path: Path) -> Picture:
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise BadImageError(f"{path}: expected one image, got {frames} frames; save each as a file")
         mode, (width, height) = image.mode, image.size
-        palette = _palette(image)
+        palette, remarks = _palette(image), _remarks(image, path)
         _check_size(path, mode, width * height)
     if mode in _GREY:
         shape: tuple[int, ...] = (height, width)
@@ -71,6 +71,7 @@ def open_picture(path: Path) -> Picture:
         partial(_pixels, path),
         palette=palette,
         has_alpha=mode in ("LA", "RGBA"),
+        remarks=remarks,
     )
 
 
@@ -107,6 +108,14 @@ def _palette(image: ImageFile) -> npt.NDArray[np.uint8] | None:
     palette = np.zeros((_VALUES, 3), np.uint8)
     palette[: len(entries)] = entries[:, [order.index(colour) for colour in "RGB"]]
     return palette
+
+
+def _remarks(image: ImageFile, path: Path) -> tuple[str, ...]:
+    """Of colours with 16 bits Pillow keeps the upper 8."""
+    stored = image.tile[0][3] if image.tile else ""
+    if image.mode in _COLOUR and isinstance(stored, str) and "16" in stored:
+        return (f"{path}: of the 16 bits a colour the upper 8 are read; save it as TIFF to keep all",)
+    return ()
 
 
 def _check_size(path: Path, mode: str, pixels: int) -> None:

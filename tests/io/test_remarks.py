@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from medconv.inference.remarks import noted
+from medconv.io.remarks import noted
 
 
 def test_each_thread_keeps_its_own() -> None:
