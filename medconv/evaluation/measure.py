@@ -120,7 +120,8 @@ def _measure(pair: Pair, what: Measured) -> Sequence[Any]:
     if spacing_mm is None:
         warnings.warn(_NO_SIZE, UserWarning, stacklevel=2)
         rows = structures.measure(pair.case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
-        return [replace(row, spacing_mm=(), diagonal_mm=nan, **dict.fromkeys(_VOLUMES, nan)) for row in rows]
+        unknown: dict[str, Any] = {"spacing_mm": (), "diagonal_mm": nan, **dict.fromkeys(_VOLUMES, nan)}
+        return [replace(row, **unknown) for row in rows]
     return structures.measure(pair.case_id, pred, ref, spacing_mm)
 
 
