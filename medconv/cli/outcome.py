@@ -8,9 +8,10 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from medconv.cli.table_files import write_tables
+from medconv.cli.table_files import write_objects, write_tables
 from medconv.datamodules import SegmentationDataModule
 from medconv.reporting import format_summary, worst_first, write_report
+from medconv.reporting.instance_report import format_instance_summary
 from medconv.reporting.report import WORST_SHOWN
 from medconv.training import SegmentationTask
 
@@ -35,8 +36,10 @@ def report_outcome(
         "",
         format_summary(result.summary()),
         "",
+        *([] if task.found is None else [format_instance_summary(task.found), ""]),
         f"table       {table}",
         f"report      {report}",
+        *([] if task.found is None else [f"objects     {write_objects(task.found, folder)}"]),
         *([f"pictures    {folder / 'overlays'} (the worst: {', '.join(list(drawn)[:3])})"] if drawn else []),
         f"checkpoint  {checkpoint}",
         "",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 from medconv.io.atomic import write_text
-from medconv.metrics import CaseTable, nnunet_summary
+from medconv.metrics import CaseTable, InstanceTable, nnunet_summary
+from medconv.reporting.instance_report import write_instance_report
 
 
 def write_tables(
@@ -30,3 +32,21 @@ def write_tables(
     table.to_json(folder / "table.json", not_measured)
     write_text(folder / "summary.json", json.dumps(nnunet_summary(table, files), indent=2) + "\n")
     return table.to_csv(folder / "table.csv")
+
+
+def write_objects(found: InstanceTable, folder: Path) -> Path:
+    """Write ``objects.csv``, ``objects.json`` and ``objects.html`` beside the table of classes.
+
+    Args:
+        found: Single objects of every image.
+        folder: Made if it is absent.
+
+    Returns:
+        The report.
+    """
+    found.to_json(folder / "objects.json")
+    found.to_csv(folder / "objects.csv")
+    about = [date.today().isoformat()]
+    return write_instance_report(
+        found, folder / "objects.html", title=f"Object report: {folder}", about=about
+    )

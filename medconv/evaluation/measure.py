@@ -147,8 +147,8 @@ def measure_maps(
     if surfaces:
         warnings.warn(_NO_SIZE, UserWarning, stacklevel=2)
     rows = structures.measure(case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
-    unknown: dict[str, Any] = dict.fromkeys(_VOLUMES, nan)
-    return [replace(row, spacing_mm=(), diagonal_mm=nan, **unknown) for row in rows]
+    unknown: dict[str, Any] = {"spacing_mm": (), "diagonal_mm": nan, **dict.fromkeys(_VOLUMES, nan)}
+    return [replace(row, **unknown) for row in rows]
 
 
 def measure_pairs(pairs: Iterable[Pair], what: Measured, workers: int = 0) -> Iterator[CaseOutcome]:

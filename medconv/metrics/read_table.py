@@ -10,7 +10,10 @@ from medconv.metrics.case_table import CaseTable
 from medconv.metrics.instance_table import InstanceTable
 from medconv.metrics.membrane_table import MembraneTable
 
-_KINDS = {"ref_objects": InstanceTable, "ref_segments": MembraneTable}
+_KINDS: dict[str, type[InstanceTable] | type[MembraneTable]] = {
+    "ref_objects": InstanceTable,
+    "ref_segments": MembraneTable,
+}
 """Tables by a column that no other kind has."""
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from medconv.reporting.case_pictures import draw_pairs
 from medconv.reporting.curves import draw_curves
 from medconv.reporting.figure import Picture
+from medconv.reporting.instance_drawing import draw_instance_errors, draw_instances
+from medconv.reporting.instance_report import format_instance_summary, write_instance_report
 from medconv.reporting.level_curves import draw_levels
 from medconv.reporting.level_panel import LevelPanel, LevelPoint
 from medconv.reporting.level_report import ReportTable, write_level_report
@@ -26,14 +28,18 @@ __all__ = [
     "SampleRow",
     "Viewer",
     "draw_curves",
+    "draw_instance_errors",
+    "draw_instances",
     "draw_levels",
     "draw_overlay",
     "draw_pairs",
     "draw_samples",
+    "format_instance_summary",
     "format_summary",
     "format_table",
     "view",
     "worst_first",
+    "write_instance_report",
     "write_level_report",
     "write_report",
 ]

@@ -138,8 +138,8 @@ def draw_instance_errors(image: Any, pred: Any, ref: Any) -> Picture8:
     canvas, ref_places, pred_places = (
         _enlarge(layer[::step, ::step], scale) for layer in (_grey(image), ref_places, pred_places)
     )
-    rows, columns = np.indices(ref_places.shape, sparse=True)
-    dashes = (rows + columns) // _DASH_PX % 2 == 0
+    along = np.arange(ref_places.shape[0])[:, None] + np.arange(ref_places.shape[1])
+    dashes = along // _DASH_PX % 2 == 0
     pair = [
         _rgb([ERROR_COLOURS[a], ERROR_COLOURS[b]])
         for a, b in (("missed", "found"), ("invented", "prediction"))
