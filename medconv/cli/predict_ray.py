@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -159,7 +160,8 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
 
         stack.callback(ray.shutdown)
         try:
-            pool = start()
+            with _stderr_in(folder / "start.log"):
+                pool = start()
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise MedconvError(
                 f"Ray does not start ({address}): {' '.join(str(error).split())[:300]}"
@@ -221,6 +223,21 @@ def _hush(folder: Path) -> None:
     quiet = folder / "logging.yaml"
     quiet.write_text("{version: 1, loggers: {ray.data: {level: CRITICAL, handlers: [], propagate: false}}}\n")
     os.environ.setdefault("RAY_DATA_LOGGING_CONFIG", str(quiet))
+
+
+@contextmanager
+def _stderr_in(file: Path) -> Iterator[None]:
+    """Lead what Ray's core says while it starts, past Python, into a file."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with file.open("wb") as target:
+        os.dup2(target.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _set_up_data() -> None:

@@ -83,13 +83,17 @@ def test_an_interruption_ends_ray_and_leaves_no_half_file(
     words = ["predict", checkpoint, "-i", tmp_path / "many", "-o", out, "--device", "cpu", "--engine", "ray"]
     job = subprocess.Popen(
         [sys.executable, "-m", "medconv", *map(str, words), "--mirror", "--report", str(report)],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    while not list(out.glob("[!.]*.nii.gz")) and job.poll() is None:
-        time.sleep(0.01)
+    assert job.stdout is not None
+    told = [
+        line
+        for line, _ in zip((line for line in job.stdout if line.startswith("ok ")), range(3), strict=False)
+    ]
+    assert len(told) == 3  # each case is told when it is done, not at the end
     started = family_of(job.pid)
     assert started
     os.killpg(job.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
@@ -101,10 +105,10 @@ def test_an_interruption_ends_ray_and_leaves_no_half_file(
         time.sleep(0.05)  # the last helper of Ray ends a moment after its command
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
-    told = json.loads(report.read_text())
-    assert told["status"] == "interrupted"
-    assert 0 < told["counts"]["ok"] < 200
-    assert told["machine"]["device"].startswith("1 Ray actor(s), each with ")
+    record = json.loads(report.read_text())
+    assert record["status"] == "interrupted"
+    assert 3 <= record["counts"]["ok"] < 200
+    assert record["machine"]["device"].startswith("1 Ray actor(s), each with ")
 
 
 # ---------------------------------------------------------------- without starting Ray
