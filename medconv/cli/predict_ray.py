@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ _TRIES = 3
 
 _STORE_BYTES = 128 * 2**20
 """Ray's memory for what passes between processes: here results of some hundred bytes."""
+
+_PATIENCE_S = 10.0
 
 _ENDED = (
     "its process ended each time that it was tried (main memory, or a library that crashes on this file?); look at the "
@@ -154,7 +157,7 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
     address = os.environ.get("RAY_ADDRESS", "local")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="medconv-", ignore_cleanup_errors=True)))
-        _hush(folder)
+        stack.enter_context(_hushed(folder))
         start = _local_start(options, folder) if address == "local" else lambda: _join(options, address)
         import ray
 
@@ -163,8 +166,9 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
             with _stderr_in(folder / "start.log"):
                 pool = start()
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            where = "on this machine" if address == "local" else f"at RAY_ADDRESS={address}"
             raise MedconvError(
-                f"Ray does not start ({address}): {' '.join(str(error).split())[:300]}"
+                f"expected a Ray that runs {where}: {' '.join(str(error).split())[:300]}"
             ) from error
         _set_up_data()
         yield pool
@@ -200,6 +204,9 @@ def _local_start(options: Namespace, folder: Path) -> Callable[[], RayPool]:
 def _join(options: Namespace, address: str) -> RayPool:
     import ray
 
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():  # Ray itself would ask for minutes
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
     ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
     there = 0 if options.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
     return RayPool(options.devices, _device(options, there), 1)
@@ -216,13 +223,22 @@ def _device(options: Namespace, there: int) -> str:
     return "cuda"
 
 
-def _hush(folder: Path) -> None:
+@contextmanager
+def _hushed(folder: Path) -> Iterator[None]:
     """No telemetry, and no word of Ray's among ours: its records lie in the folder of the session."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet = folder / "logging.yaml"
     quiet.write_text("{version: 1, loggers: {ray.data: {level: CRITICAL, handlers: [], propagate: false}}}\n")
-    os.environ.setdefault("RAY_DATA_LOGGING_CONFIG", str(quiet))
+    wanted = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DATA_LOGGING_CONFIG": str(quiet)}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
+    os.environ.update(added, RAY_USAGE_STATS_ENABLED="0")
+    try:
+        yield
+    finally:
+        for name in (*added, "RAY_USAGE_STATS_ENABLED"):
+            del os.environ[name]
+        if before is not None:
+            os.environ["RAY_USAGE_STATS_ENABLED"] = before
 
 
 @contextmanager

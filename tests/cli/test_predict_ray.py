@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,6 +160,24 @@ def test_wrong_words_are_told(
     start = [checkpoint, "-i", tiny_nifti("a.nii.gz"), "-o", tmp_path / "out"]
     assert main(["predict", *map(str, start), *words]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(
+    checkpoint: Path,
+    tiny_nifti: NiftiFactory,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    words = [checkpoint, "-i", tiny_nifti("a.nii.gz"), "-o", tmp_path / "out", "--engine", "ray"]
+    assert main(["predict", *map(str, words)]) == 1
+    assert f"expected a Ray that runs at RAY_ADDRESS={address}: " in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+    assert [name for name in os.environ if name.startswith("RAY_")] == ["RAY_ADDRESS"]
 
 
 class Lossy:
