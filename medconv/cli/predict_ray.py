@@ -157,7 +157,7 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
     address = os.environ.get("RAY_ADDRESS", "local")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="medconv-", ignore_cleanup_errors=True)))
-        stack.enter_context(_hushed(folder))
+        stack.enter_context(_hushed(folder, is_local=address == "local"))
         start = _local_start(options, folder) if address == "local" else lambda: _join(options, address)
         import ray
 
@@ -224,11 +224,15 @@ def _device(options: Namespace, there: int) -> str:
 
 
 @contextmanager
-def _hushed(folder: Path) -> Iterator[None]:
-    """No telemetry, and no word of Ray's among ours: its records lie in the folder of the session."""
+def _hushed(folder: Path, *, is_local: bool) -> Iterator[None]:
+    """No telemetry, no word of Ray's among ours, and no port of a Ray of our own that other machines can reach."""
     quiet = folder / "logging.yaml"
     quiet.write_text("{version: 1, loggers: {ray.data: {level: CRITICAL, handlers: [], propagate: false}}}\n")
     wanted = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DATA_LOGGING_CONFIG": str(quiet)}
+    if (
+        is_local
+    ):  # asked for the loopback address, Ray takes another on Linux, unless it may not form a cluster
+        wanted["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     before = os.environ.get("RAY_USAGE_STATS_ENABLED")
     os.environ.update(added, RAY_USAGE_STATS_ENABLED="0")
