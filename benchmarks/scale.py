@@ -141,6 +141,7 @@ def actor(job: Job, plain: dict[str, Path]) -> dict:
     ports, start = listening(), time.perf_counter()
     process = started(job.command(out, *job.ray_words(report)))
     killed = kill_when(process, out, len(plain) // 10, lambda: descendants(process.pid, "MapWorker"))
+    reachable = [address for address in listening() - ports if not is_loopback(address)]
     family = descendants(process.pid)
     code = process.wait()
     row = {"killed": killed, "exit_code": code, "seconds": round(time.perf_counter() - start, 2)}
@@ -148,6 +149,7 @@ def actor(job: Job, plain: dict[str, Path]) -> dict:
     row |= {
         "processes_left": left_of(family),
         "ports_left": len(listening() - ports),
+        "ports_open_to_others": len(reachable),
         "equal_to_plain": equal(out, plain),
         "hidden_files_left": len(hidden(out)),
     }
@@ -204,7 +206,8 @@ def is_kept(row: dict, cases: int) -> bool:
     again = row["rerun"]["counts"] == {"ok": 0, "skipped": cases - 1, "failed": 1}
     mended = row["mended"]["counts"] == {"ok": 1, "skipped": cases - 1, "failed": 0}
     touched = row["rerun"]["touched"] + row["mended"]["touched"]
-    left = row.get("processes_left", 0) + row.get("ports_left", 0) + row.get("hidden_files_left", 0)
+    kinds = ("processes_left", "ports_left", "ports_open_to_others", "hidden_files_left")
+    left = sum(row.get(kind, 0) for kind in kinds)
     figures = (row["masks"], row["exit_code"], row["killed"]) == (cases - 1, 1, 1)
     return figures and named and again and mended and not touched and not left and row["equal_to_plain"]
 
@@ -261,6 +264,12 @@ def listening() -> set[str]:
         for line in path.read_text().splitlines()[1:]
     ]
     return {row[1] for row in rows if row[3] == "0A"}
+
+
+def is_loopback(address: str) -> bool:
+    """Of an address as /proc writes it: 127.0.0.1, the same within IPv6, or ::1."""
+    host = address.partition(":")[0]
+    return host.endswith("0100007F") or host == "00000000000000000000000001000000"
 
 
 def masks(out: Path) -> dict[str, Path]:

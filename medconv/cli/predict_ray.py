@@ -166,7 +166,9 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
             with _stderr_in(folder / "start.log"):
                 pool = start()
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = "on this machine" if address == "local" else f"at RAY_ADDRESS={address}"
+            where = "on this machine"
+            if address != "local":
+                where = f"at RAY_ADDRESS={address}, with RAY_AUTH_MODE as it is here"
             raise MedconvError(
                 f"expected a Ray that runs {where}: {' '.join(str(error).split())[:300]}"
             ) from error

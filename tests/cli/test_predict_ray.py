@@ -72,6 +72,7 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_does_what_is_missing(tmp_path:
     assert row["mended"]["counts"] == {"ok": 1, "skipped": 29, "failed": 0}
     assert row["rerun"]["touched"] == row["mended"]["touched"] == 0
     assert (row["processes_left"], row["ports_left"], row["hidden_files_left"]) == (0, 0, 0)
+    assert row["ports_open_to_others"] == 0
 
 
 @pytest.mark.slow
@@ -175,7 +176,10 @@ def test_a_cluster_that_is_not_there_is_told_at_once(
     monkeypatch.setenv("RAY_ADDRESS", address)
     words = [checkpoint, "-i", tiny_nifti("a.nii.gz"), "-o", tmp_path / "out", "--engine", "ray"]
     assert main(["predict", *map(str, words)]) == 1
-    assert f"expected a Ray that runs at RAY_ADDRESS={address}: " in capsys.readouterr().err
+    assert (
+        f"expected a Ray that runs at RAY_ADDRESS={address}, with RAY_AUTH_MODE as it is here: "
+        in capsys.readouterr().err
+    )
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     assert not {"RAY_BACKEND_LOG_LEVEL", "RAY_DATA_LOGGING_CONFIG"} & set(os.environ)
 
