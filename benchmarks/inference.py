@@ -323,7 +323,13 @@ def huge(job: Job) -> dict:
     out = job.work / "huge"
     shutil.rmtree(out, ignore_errors=True)
     words = medconv_command(job, "large", folder, out, "huge")
-    return measured([*words, "--overlap", "0", "--memory-gb", "24"], {}, 1e9)
+    row = measured([*words, "--overlap", "0", "--memory-gb", "24"], {}, 1e9)
+    found = re.search(r"memory: at most ([\d.]+) GiB", " ".join(row["said"]))
+    announced = float(found[1]) if found else None
+    row |= {"masks": len(list(out.glob("*.nii"))), "announced_gib": announced}
+    if "error" not in row and not (row["masks"] == 1 and announced and row["peak_gib"] <= announced):
+        row["error"] = f"{row['masks']} mask(s), {row['peak_gib']} GiB where {announced} were announced"
+    return row
 
 
 def translated(theirs: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:

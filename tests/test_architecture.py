@@ -44,6 +44,7 @@ DOORS = {  # foreign library: where it may be imported
     "pytorch_lightning": (),
     "torchmetrics": ("metrics", "training"),
     "triton": ("kernels",),
+    "ray": ("cli/predict_ray",),
     "monai": ("models/baselines", "transforms", "datamodules", "inference", "losses", "export"),
 }
 NO_ROOM = {"utils", "util", "utilities", "helpers", "helper", "common", "misc", "core"}

@@ -5,24 +5,28 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
-from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
+from medconv.cli.parser import add_plugin_option, command_parser, parse
 from medconv.cli.paths import require_file
-from medconv.cli.predict_devices import predict_on_devices
+from medconv.cli.predict_devices import predict_on_devices, require_ray
 from medconv.cli.predict_files import RunFiles, add_file_options, companions_of, prepare_places
+from medconv.cli.predict_lines import case_line, summary_line
+from medconv.cli.predict_network import predictor_settings
 from medconv.cli.predict_tables import require_own_files
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medconv.inference import CaseResult
+    from medconv.inference import CaseResult, InputCase, Predictor
+    from medconv.inference.companions import Companion
 
 _DESCRIPTION = """\
 Write a mask for every volume, on its own grid and with its header.
@@ -48,32 +52,15 @@ def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
     options = _parse(argv[1:])
     _require_files(options)
-    if options.devices > 1:
+    is_ray = options.engine == "ray"
+    if options.devices > 1 and not is_ray:
         with _terminated_as_interrupted():
             return predict_on_devices(argv[1:], options)
-    from medconv.inference import (  # seconds: torch
-        Postprocessing,
-        Predictor,
-        announce_memory,
-        collect_inputs,
-        plan_outputs,
-        predict_cases,
-        shard_cases,
-    )
+    from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases  # seconds: torch
 
-    predictor = Predictor.from_checkpoint(
-        *options.checkpoint,
-        device=options.device,
-        overlap=options.overlap,
-        tile_batch=options.tile_batch,
-        mirror=options.mirror,
-        rotate=options.rotate,
-        blend=options.blend,
-        precision=options.precision,
-        memory_gb=options.memory_gb,
-        postprocessing=Postprocessing.load(options.postprocessing) if options.postprocessing else None,
-        allow=plugins(options),
-    )
+    # in this process networks are only looked at, where actors compute
+    changes = {"device": "cpu", "precision": "auto"} if is_ray else {}
+    predictor = Predictor.from_checkpoint(*options.checkpoint, **predictor_settings(options, **changes))
     plan, layout = predictor.plan, layout_of(options)
     cases = collect_inputs(options.input, plan.in_channels, plan.channel_names, layout)
     outputs = plan_outputs(cases, options.output)
@@ -85,25 +72,71 @@ def main(argv: Sequence[str]) -> int:
     remarks = prepare_places(options, predictor)
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     companions += files.companions
-    print(f"{len(cases)} case(s) on {predictor.setting}", flush=True)
-    keeps = any(companion.needs_probabilities for companion in companions)
-    announcement, has_room = announce_memory(predictor, cases, probabilities=keeps)
-    if announcement:
-        print(announcement, flush=True)
-    for remark in remarks:
-        print(f"remark: {remark}", file=sys.stderr)
-    progress = Progress(len(cases), sys.stderr)
-    jobs = progress.over(zip(cases, outputs, strict=True), name=lambda job: job[0].case_id)
+    run = _Run(options, predictor, list(zip(cases, outputs, strict=True)), companions, files, remarks)
+    return _predict_on_ray(run) if is_ray else _predict_here(run)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is to be done, looked at and found possible."""
+
+    options: Namespace
+    predictor: Predictor
+    jobs: Sequence[tuple[InputCase, Path]]
+    companions: Sequence[Companion]
+    files: RunFiles
+    remarks: Sequence[str]
+
+    def announce(self, where: str, memory: str = "") -> None:
+        """Say how much is to be done, and what should be known before it is."""
+        print(f"{len(self.jobs)} case(s) on {where}", flush=True)
+        if memory:
+            print(memory, flush=True)
+        for remark in self.remarks:
+            print(f"remark: {remark}", file=sys.stderr)
+
+
+def _predict_here(run: _Run) -> int:
+    from medconv.inference import announce_memory, predict_cases
+
+    keeps = any(companion.needs_probabilities for companion in run.companions)
+    cases = [case for case, _ in run.jobs]
+    announcement, has_room = announce_memory(run.predictor, cases, probabilities=keeps)
+    run.announce(run.predictor.setting, announcement)
+    progress = Progress(len(run.jobs), sys.stderr)
     results = predict_cases(
-        predictor,
-        jobs,
-        skip_existing=options.skip_existing,
-        companions=companions,
-        measure=files.is_measuring,
+        run.predictor,
+        progress.over(run.jobs, name=lambda job: job[0].case_id),
+        skip_existing=run.options.skip_existing,
+        companions=run.companions,
+        measure=run.files.is_measuring,
         overlap=has_room,
     )
     with _terminated_as_interrupted():
-        return _tell(results, len(cases), progress, files)
+        return _tell(results, len(run.jobs), progress, run.files)
+
+
+def _predict_on_ray(run: _Run) -> int:
+    from medconv.cli.predict_ray import ray_pool
+    from medconv.inference.leftovers import remove_leftovers
+
+    try:
+        with ray_pool(run.options) as pool, _terminated_as_interrupted():
+            run.announce(pool.words)
+            run.files.device = pool.words
+            progress = Progress(len(run.jobs), sys.stderr)
+            results = pool.predict(
+                run.jobs,
+                run.options.checkpoint,
+                predictor_settings(run.options),
+                skip_existing=run.options.skip_existing,
+                companions=run.companions,
+                measure=run.files.is_measuring,
+            )
+            told = progress.over(results, name=lambda result: result.case_id)
+            return _tell(told, len(run.jobs), progress, run.files)
+    finally:  # an actor that was killed could not tidy up
+        remove_leftovers([output for _, output in run.jobs], run.companions)
 
 
 def _require_files(options: Namespace) -> None:
@@ -113,6 +146,13 @@ def _require_files(options: Namespace) -> None:
     if options.postprocessing is not None:
         require_file(options.postprocessing, "YAML file of rules")
     require_own_files(options)
+    if options.engine == "ray":
+        require_ray()
+        if options.region_table is not None:
+            raise ConfigError(
+                "--region-table is gathered where masks are written, which actors do apart from each other; leave "
+                "--engine ray out, and share the cases with --shard i/n and a table for each"
+            )
 
 
 @contextmanager
@@ -140,13 +180,13 @@ def _tell(cases: Iterable[CaseResult], num_cases: int, progress: Progress, files
             results.append(result)
             problem = files.add(result)
             progress.clear()
-            print(_line(result), flush=True)
+            print(case_line(result), flush=True)
             if result.status == "failed" or problem:
                 problems[result.case_id] = problem or result.message
         status = "finished"
     finally:
         progress.clear()
-        print(_summary(results, num_cases, time.perf_counter() - start), flush=True)
+        print(summary_line(results, num_cases, time.perf_counter() - start), flush=True)
         problems |= _write(files, status)
         for name, problem in problems.items():
             print(f"failed: {name}: {problem}", file=sys.stderr)
@@ -227,8 +267,19 @@ def _parser() -> ArgumentParser:
         help="GiB of main memory, and of the GPU's, at the most",
     )
     add("--postprocessing", type=str, default=None, help="YAML file of medconv tune-postprocessing")
+    add(
+        "--cuda-graph",
+        action="store_true",
+        help="record a pass over tiles on a GPU and replay it, for many small tiles",
+    )
     add("--shard", type=str, default=None, help="i/n: the i-th of n shares of the cases, for job arrays")
     add("--devices", type=int, default=1, help="GPUs (or, with --device cpu, processes) that share the cases")
+    add(
+        "--engine",
+        type=Literal["local", "ray"],
+        default="local",
+        help="ray: --devices actors of Ray Data, on the cluster at RAY_ADDRESS if that is set",
+    )
     add(
         "--precision",
         type=Literal["auto", "fp32", "bf16", "fp16"],
@@ -239,31 +290,3 @@ def _parser() -> ArgumentParser:
     add_file_options(parser)
     add_plugin_option(parser)
     return parser
-
-
-def _line(result: CaseResult) -> str:
-    remark = f"  ({result.message})" if result.message and result.status != "failed" else ""
-    return f"{result.status:8}{result.case_id}  {result.seconds:.1f} s  {result.output}{_certainty(result)}{remark}"
-
-
-def _certainty(result: CaseResult) -> str:
-    """Mean probability of each structure, if probabilities were kept."""
-    sure = [f"{s.name} {s.mean_probability:.3f}" for s in result.structures if s.mean_probability is not None]
-    return f"  certainty: {', '.join(sure)}" if sure else ""
-
-
-def _summary(results: Sequence[CaseResult], num_cases: int, seconds: float) -> str:
-    count = {status: sum(r.status == status for r in results) for status in ("ok", "skipped", "failed")}
-    not_begun = num_cases - len(results)
-    text = f"{count['ok']} done, {count['skipped']} skipped, {count['failed']} failed"
-    text += f", {not_begun} not finished" if not_begun else ""
-    return f"{text} in {seconds:.1f} s{_stages(results)}"
-
-
-def _stages(results: Sequence[CaseResult]) -> str:
-    """Where the time went, if any case was predicted."""
-    total: Counter[str] = Counter()
-    for result in results:
-        total.update(result.stages)
-    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items())
-    return f" ({spent})" if spent else ""

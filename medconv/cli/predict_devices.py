@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import IO
 
 from jsonargparse import Namespace
@@ -60,6 +61,16 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
             process.wait()
         for thread in threads:
             thread.join()
+
+
+def require_ray() -> None:
+    """Say what to install, if it is not.
+
+    Raises:
+        ConfigError: Ray, or what its data library needs, is missing.
+    """
+    if any(find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
+        raise ConfigError("--engine ray needs Ray with its data library; pip install 'medconv[ray]'")
 
 
 def _listen(number: int, process: subprocess.Popen[str]) -> list[threading.Thread]:

@@ -118,6 +118,8 @@ class RunFiles:
         self._cases = {case.case_id: case for case in cases}
         self._started = datetime.now(UTC)
         self._results: list[CaseResult] = []
+        self.device = ""
+        """Where the cases are computed, in words, where that is not in this process."""
         self._table = self._regions = None
         if options.region_table is not None:
             self._regions = RegionFile(
@@ -167,6 +169,7 @@ class RunFiles:
                 words=self._words,
                 started=self._started,
                 status=status,
+                device=self.device,
             )
             write_text(self._options.report, json.dumps(record, indent=2) + "\n")
             written.append(Path(self._options.report))

@@ -79,6 +79,7 @@ def plan_bytes(
     *,
     held_bytes: int = 0,
     weight_bytes: int = 0,
+    recorded_bytes: int = 0,
     kept_bytes: int = 0,
     is_cleaned: bool = False,
     overlapped: bool = False,
@@ -90,6 +91,7 @@ def plan_bytes(
         way: How it is computed.
         held_bytes: Main memory that the process holds already.
         weight_bytes: Memory of the accelerator that the weights take; 0 where there is none.
+        recorded_bytes: Memory of the accelerator that recordings of passes keep.
         kept_bytes: Main memory of what is kept beside the labels, such as probabilities.
         is_cleaned: Whether labels are cleaned afterwards, for which components are numbered.
         overlapped: Whether the case before is still being written and the next one read meanwhile.
@@ -113,7 +115,7 @@ def plan_bytes(
     elif way.gather.type == "cpu":
         computing, device = max(prepare, compute, cleaning), weight_bytes + tiles
     else:
-        computing, device = cleaning, weight_bytes + max(prepare, compute + tiles)
+        computing, device = cleaning, weight_bytes + recorded_bytes + max(prepare, compute + tiles)
     # a reader holds two copies; labels exist in the network's order of axes, the file's, and as they are written
     stages = (2 * voxels, voxels + 2 * out + kept_bytes + computing, voxels + 3 * out + kept_bytes)
     host = sum(stages) if overlapped else max(stages)

@@ -69,6 +69,7 @@ class CasePlans:
                 way,
                 held_bytes=self._held_bytes,
                 weight_bytes=weights,
+                recorded_bytes=engine.recorded_bytes(size, way),
                 kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
                 is_cleaned=self._is_cleaned,
                 overlapped=overlapped,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from medconv.errors import BadImageError, MedconvError
+from medconv.inference.byte_plan import BytePlan
 from medconv.inference.companions import Companion
 from medconv.inference.inputs import InputCase
 from medconv.inference.outputs import is_made
@@ -18,7 +19,7 @@ from medconv.inference.predictor import Predictor
 from medconv.inference.statistics import Structure, measure_structures
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.volumes import to_volume
-from medconv.io import Volume
+from medconv.io import Header, Volume, reader_for
 from medconv.io.claim import claim
 from medconv.io.remarks import noted
 
@@ -41,6 +42,7 @@ class CaseResult:
         stages: Seconds per stage of a finished case.
         structures: What its mask says about each label, if that was asked for.
         found_disk_full: Whether it failed because nothing more could be written.
+        byte_plan: How a finished case was computed, and the memory that was planned for it.
     """
 
     case_id: str
@@ -51,6 +53,7 @@ class CaseResult:
     stages: Mapping[str, float] = field(default_factory=dict)
     structures: tuple[Structure, ...] = ()
     found_disk_full: bool = False
+    byte_plan: BytePlan | None = None
 
 
 @dataclass(eq=False)
@@ -67,6 +70,7 @@ class CaseOnItsWay:
         volume: After reading.
         prediction: After computing.
         structures: After measuring.
+        byte_plan: After computing.
     """
 
     case: InputCase
@@ -78,6 +82,7 @@ class CaseOnItsWay:
     volume: Volume | None = None
     prediction: Prediction | None = None
     structures: tuple[Structure, ...] = ()
+    byte_plan: BytePlan | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
     remarks: list[str] = field(default_factory=list)
     held: ExitStack = field(default_factory=ExitStack)
@@ -138,8 +143,16 @@ class CaseStages:
         """Whether the case does not fit into memory while others are read and written."""
         with _blamed(way):
             if way.volume is not None:
-                way.is_alone = not self._fits_beside_others(way.volume)
+                way.is_alone = not self._fits_beside_others(way.volume, way.volume.name)
         return way.is_alone
+
+    def needs_all_memory(self, case: InputCase) -> bool:
+        """As ``goes_alone``, from the header of the case, before it is read."""
+        try:
+            header = reader_for(case.paths[0], case.layout).read_header(case.paths[0])
+        except (MedconvError, OSError):
+            return False  # reading it says what is wrong
+        return not self._fits_beside_others(header, str(case.paths[0]))
 
     def compute(self, way: CaseOnItsWay) -> CaseOnItsWay:
         """Label the volume."""
@@ -149,6 +162,7 @@ class CaseStages:
                 way.prediction = self._predictor.segment(
                     way.volume, probabilities=self._keeps, overlapped=overlapped
                 )
+                way.byte_plan = way.prediction.byte_plan
                 way.watch.seconds.update(way.prediction.seconds)
                 way.remarks += way.prediction.notes
         return way
@@ -177,6 +191,7 @@ class CaseStages:
             seconds if way.status == "ok" else {},
             way.structures if way.status == "ok" else (),
             way.found_disk_full,
+            way.byte_plan if way.status == "ok" else None,
         )
 
     def close(self) -> None:
@@ -184,10 +199,10 @@ class CaseStages:
         for way in tuple(self._on_their_way):  # a second interruption may leave a thread at work
             way.held.close()
 
-    def _fits_beside_others(self, volume: Volume) -> bool:
+    def _fits_beside_others(self, grid: Volume | Header, name: str) -> bool:
         try:
             self._predictor.byte_plan(
-                volume.geometry, volume.shape, volume.name, probabilities=self._keeps, overlapped=True
+                grid.geometry, grid.shape, name, probabilities=self._keeps, overlapped=True
             )
         except MedconvError:
             return False  # computing it alone says what else is wrong with it

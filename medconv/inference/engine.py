@@ -18,11 +18,12 @@ from medconv.inference.byte_plan import CaseSize
 from medconv.inference.device import mixed_precision
 from medconv.inference.ensemble import mean_rows
 from medconv.inference.network_copy import copy_with
+from medconv.inference.recorded import MOST_RECORDINGS, RecordedNetwork
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import Turn
 from medconv.inference.ways import Way
-from medconv.inference.window import TileRows
+from medconv.inference.window import Network, TileRows
 from medconv.io import Volume
 from medconv.kernels import HAS_TRITON, to_channels_last
 from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
@@ -55,6 +56,7 @@ class CaseEngine:
         dtype: What they compute in there; elsewhere it is float32.
         overlap: Share by which neighbouring tiles overlap.
         blend: How tiles are weighed.
+        cuda_graph: Whether passes over tiles are recorded and replayed, see ``RecordedNetwork``.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class CaseEngine:
         dtype: torch.dtype,
         overlap: float,
         blend: Blend,
+        cuda_graph: bool = False,
     ) -> None:
         self.preprocessor, self.device = preprocessor, device
         self._dtype, self._overlap, self._blend = dtype, overlap, blend
@@ -72,6 +75,9 @@ class CaseEngine:
         self._is_channels_last = HAS_TRITON and device.type == "cuda"
         self.members = tuple(
             Member(self._arranged(m.network.eval().to(device)), m.patch_size, m.turns) for m in members
+        )
+        self._recorded = tuple(
+            RecordedNetwork(partial(self._ask, m.network)) for m in self.members if cuda_graph
         )
         self._tile_bytes: dict[tuple[int, str], int] = {}
         self._lock = Lock()
@@ -119,7 +125,7 @@ class CaseEngine:
             image = image[None]
         size, shape = self.preprocessor.scores_shape(record), self.preprocessor.turned_shape(record)
         most_rows = rows_at_once(size, shape, way.slab_elements)
-        members = [self._rows(member, image, way, most_rows) for member in self._members_on(way.device)]
+        members = [self._rows(*asked, image, way, most_rows) for asked in self._asked(way)]
         rows = mean_rows(members, exclusive=not self.preprocessor.plan.regions)
         del image
 
@@ -141,6 +147,11 @@ class CaseEngine:
             tuple(self._bytes_of_a_tile(number, device) for number in range(len(self.members))),
             self.preprocessor.plan.instances is not None,
         )
+
+    def recorded_bytes(self, size: CaseSize, way: Way) -> int:
+        """Memory of the accelerator that recordings of passes keep, see ``RecordedNetwork``."""
+        recordings = MOST_RECORDINGS if self._recorded else 0
+        return recordings * way.tile_batch * sum(size.tile_bytes)
 
     @property
     def weight_bytes(self) -> int:
@@ -164,9 +175,17 @@ class CaseEngine:
                 self._tile_bytes[key] = activation_peak_bytes(ask, shape, device)
             return self._tile_bytes[key]
 
-    def _rows(self, member: Member, image: Tensor, way: Way, most_rows: int) -> Rows:
+    def _asked(self, way: Way) -> list[tuple[Member, Network]]:
+        """The networks where the way wants them, each with how it is asked."""
+        if self._recorded and way.gather.type == self.device.type:
+            return list(zip(self.members, self._recorded, strict=True))
+        for recorded in self._recorded:  # memory was short
+            recorded.forget()
+        return [(member, partial(self._ask, member.network)) for member in self._members_on(way.device)]
+
+    def _rows(self, member: Member, ask: Network, image: Tensor, way: Way, most_rows: int) -> Rows:
         return TileRows(
-            partial(self._ask, member.network),
+            ask,
             image,
             member.patch_size,
             overlap=self._overlap,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,6 +17,8 @@ _CGROUPS = (  # the limit of a container or a batch job, and what it uses, for b
         "total_inactive_file",
     ),
 )
+
+_FRESH_S = 0.1
 
 
 def resident_bytes() -> int:
@@ -32,7 +36,16 @@ def resident_bytes() -> int:
 
 
 def free_host_bytes() -> int | None:
-    """Main memory that is free for this process, within the limits of its container; ``None``: not known."""
+    """Main memory that is free for this process, within the limits of its container; ``None``: not known.
+
+    Looked up ten times a second at most: small cases follow each other faster than memory changes.
+    """
+    return _free_in(int(time.monotonic() / _FRESH_S))
+
+
+@lru_cache(maxsize=1)
+def _free_in(tenth_of_a_second: int) -> int | None:
+    del tenth_of_a_second
     limits = [
         n for n in (_meminfo_available(), *(_cgroup_free(*paths) for paths in _CGROUPS)) if n is not None
     ]

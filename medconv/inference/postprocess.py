@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import yaml
-from scipy import ndimage
 
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError
@@ -131,7 +131,7 @@ class Postprocessing:
         result = labels.copy()
         # in a volume of one slice every hole would be open to the third axis
         flat = result.reshape([size for size in labels.shape if size > 1] or [1])
-        boxes = ndimage.find_objects(flat, max_label=max(active))
+        boxes = scipy.ndimage.find_objects(flat, max_label=max(active))
         for label, rule in active.items():
             if (box := boxes[label - 1]) is not None:
                 part = flat[box]
@@ -139,7 +139,7 @@ class Postprocessing:
         for label, rule in active.items():
             if rule.fill_holes and (box := boxes[label - 1]) is not None:
                 part = flat[box]
-                part[ndimage.binary_fill_holes(part == label) & (part == 0)] = label
+                part[scipy.ndimage.binary_fill_holes(part == label) & (part == 0)] = label
         return result
 
     def to_yaml(self, label_names: Mapping[int, str] | None = None) -> str:
@@ -213,7 +213,7 @@ def remove_components(
     """
     if not rule.largest_component and not rule.min_volume_ml:
         return np.zeros_like(mask)
-    components, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    components, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
     voxels = np.bincount(components.ravel(), minlength=count + 1)
     voxels[0] = 0
     keep = voxels * prod(spacing_mm) / 1000 >= rule.min_volume_ml

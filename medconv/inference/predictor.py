@@ -66,6 +66,7 @@ class Predictor:
         precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"``, ``"bf16"``, ``"fp16"``.
         memory_gb: GiB of main memory, and of the GPU's, that are used at the most; ``None``: what is free.
         postprocessing: What is done to the labels of each class; ``None``: nothing.
+        cuda_graph: Record a network's pass over tiles on a GPU and replay it: quicker for many small tiles.
 
     Raises:
         ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
@@ -95,6 +96,7 @@ class Predictor:
         precision: Precision = "auto",
         memory_gb: float | None = None,
         postprocessing: Postprocessing | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         if not 0 <= overlap < 1 or tile_batch < 1:
             wanted = "expected overlap from 0 up to, not including, 1 and tile_batch from 1"
@@ -116,7 +118,8 @@ class Predictor:
             members.append(
                 Member(network, plan.patch_size, all_turns(plan.spatial_dims, self.mirrored_axes, planes))
             )
-        self.engine = CaseEngine(members, Preprocessor(self.plan), self.device, self.dtype, overlap, blend)
+        prepare = Preprocessor(self.plan)
+        self.engine = CaseEngine(members, prepare, self.device, self.dtype, overlap, blend, cuda_graph)
         is_cleaned = bool(self.postprocessing.rules)
         self._plans = CasePlans(self.engine, tile_batch, memory_gb, is_cleaned=is_cleaned)
 
@@ -133,6 +136,7 @@ class Predictor:
         precision: Precision = "auto",
         memory_gb: float | None = None,
         postprocessing: Postprocessing | None = None,
+        cuda_graph: bool = False,
         allow: Sequence[str] = (),
     ) -> Predictor:
         """Read one checkpoint, or several as an ensemble, and get ready to label volumes.
@@ -148,6 +152,7 @@ class Predictor:
             precision: See the class.
             memory_gb: See the class.
             postprocessing: See the class.
+            cuda_graph: See the class.
             allow: Plug-in packages whose classes the checkpoints may consist of.
 
         Raises:
@@ -167,6 +172,7 @@ class Predictor:
             precision=precision,
             memory_gb=memory_gb,
             postprocessing=postprocessing,
+            cuda_graph=cuda_graph,
         )
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv import __version__
+from medconv.inference.byte_plan import BytePlan
 from medconv.inference.case_stages import CaseResult
 from medconv.inference.predictor import Predictor
 from medconv.inference.separation import Separation
@@ -31,6 +32,7 @@ def run_record(
     words: Sequence[str],
     started: datetime,
     status: str,
+    device: str = "",
 ) -> dict[str, Any]:
     """A run as plain values, for a JSON file.
 
@@ -42,6 +44,7 @@ def run_record(
         words: The command as it was typed.
         started: When.
         status: ``"finished"`` or ``"interrupted"``.
+        device: Where it was computed, in words, where that was not in this process.
     """
     ended = datetime.now(UTC)
     done = {result.case_id: result for result in results}
@@ -53,7 +56,7 @@ def run_record(
         "ended": ended.isoformat(timespec="seconds"),
         "seconds": round((ended - started).total_seconds(), 3),
         "versions": _versions(),
-        "machine": {"system": platform.platform(), "device": predictor.setting},
+        "machine": {"system": platform.platform(), "device": device or predictor.setting},
         "model": {
             "checkpoints": [{"file": str(path), "sha256": sha256_of(path)} for path in checkpoints],
             "labels": {str(value): name for value, name in predictor.label_names.items()},
@@ -113,8 +116,21 @@ def _case(case_id: str, paths: Sequence[Path], result: CaseResult | None) -> dic
         "output": str(result.output),
         "seconds": round(result.seconds, 3),
         "stages": {stage: round(seconds, 3) for stage, seconds in result.stages.items()},
+        "way": None if result.byte_plan is None else _way(result.byte_plan),
+        "memory": None if result.byte_plan is None else _memory(result.byte_plan),
         "structures": [_structure(structure) for structure in result.structures],
     }
+
+
+def _way(plan: BytePlan) -> dict[str, Any]:
+    """How a case was computed: the way that was planned, or the one that memory left in the end."""
+    way = plan.way
+    return {"device": str(way.device), "gathered_on": str(way.gather), "tile_batch": way.tile_batch}
+
+
+def _memory(plan: BytePlan) -> dict[str, int]:
+    """What the case was planned to take at the most, with what the process held before."""
+    return {"host_bytes": plan.host_bytes, "device_bytes": plan.device_bytes}
 
 
 def _structure(structure: Structure) -> dict[str, Any]:

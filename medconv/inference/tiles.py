@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 from typing import Literal
@@ -39,8 +40,10 @@ def tile_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [round(room * n / steps) for n in range(steps + 1)] if steps else [0]
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # the same tensor for callers in and outside of that mode
 def axis_trust(patch: int, blend: Blend) -> Tensor:
-    """How much a tile is trusted along one axis: ``(patch,)`` float32.
+    """How much a tile is trusted along one axis: ``(patch,)`` float32, the same tensor in every call.
 
     Example:
         >>> axis_trust(3, "crop")

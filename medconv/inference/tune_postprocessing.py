@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from medconv.errors import DatasetError, ShapeError
 from medconv.inference.postprocess import Postprocessing, Rule
@@ -66,9 +66,9 @@ class PostprocessingTuner:
 
     def see_reference(self, reference: npt.NDArray[Any], spacing_mm: Sequence[float]) -> None:
         """Note how small structures can be."""
-        for label, box in enumerate(ndimage.find_objects(reference, self.num_classes - 1), start=1):
+        for label, box in enumerate(scipy.ndimage.find_objects(reference, self.num_classes - 1), start=1):
             if box is not None:
-                components, _ = ndimage.label(reference[box] == label, np.ones((3,) * reference.ndim))
+                components, _ = scipy.ndimage.label(reference[box] == label, np.ones((3,) * reference.ndim))
                 voxels = np.bincount(components.ravel())[1:]
                 here = np.array([voxels.min(), voxels.sum()]) * prod(spacing_mm) / 1000
                 least = np.minimum(here, self._smallest_ml.get(label, (np.inf, np.inf)))

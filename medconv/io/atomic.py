@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(?P<stem>[^.]+)\.tmp[0-9a-f]{8}(?P<suffixes>(?:\..*)?)")
+"""Names that ``_temporary_name`` gives."""
 
 
 @contextmanager
@@ -86,6 +90,21 @@ def write_text(target: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def temporaries_in(folder: Path) -> list[tuple[Path, Path]]:
+    """The temporary files in a folder, of writers that are at work or were killed, each with its target.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as name, atomic_path(Path(name) / "a.nii.gz") as temporary:
+        ...     temporary.write_text("x"), [target.name for _, target in temporaries_in(Path(name))]
+        (1, ['a.nii.gz'])
+    """
+    if not folder.is_dir():
+        return []
+    found = [(path, _TEMPORARY.fullmatch(path.name)) for path in sorted(folder.glob(".*"))]
+    return [(path, path.with_name(match["stem"] + match["suffixes"])) for path, match in found if match]
 
 
 def _temporary_name(name: str) -> str:

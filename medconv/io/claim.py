@@ -40,7 +40,7 @@ def claim(target: str | Path) -> Iterator[bool]:
     if fcntl is None:
         yield True
         return
-    lock = path.with_name(f".{path.name.lstrip('.')}.lock")
+    lock = _lock_of(path)
     descriptor = _locked(lock)
     try:
         yield descriptor is not None
@@ -48,6 +48,15 @@ def claim(target: str | Path) -> Iterator[bool]:
         if descriptor is not None:
             lock.unlink(missing_ok=True)  # while it is held: nobody else can be working under it
             os.close(descriptor)
+
+
+def has_claim(target: str | Path) -> bool:
+    """Whether somebody makes ``target`` or was killed while at it."""
+    return _lock_of(Path(target)).exists()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.')}.lock")
 
 
 def _locked(lock: Path) -> int | None:

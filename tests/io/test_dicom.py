@@ -265,7 +265,11 @@ def only(which: int, **tags: object) -> Change:
             r"3 numbers in ImagePositionPatient, got None in 004\.dcm",
         ),
         (only(1, ImagePositionPatient=position(1, ROW)), GeometryError, r"004\.dcm lies 1 mm off it; export"),
-        (only(1, NumberOfFrames=4), BadImageError, r"004\.dcm is a multi-frame file \(4 frames\).*dcm2niix"),
+        (
+            only(1, NumberOfFrames=4),
+            BadImageError,
+            r"004\.dcm is a multi-frame file \(4 frames\) that does not say where each .*dcm2niix",
+        ),
         (
             only(1, SamplesPerPixel=3),
             BadImageError,

@@ -14,7 +14,8 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_modality_lut
 
 from medconv.errors import BadImageError
-from medconv.io.dicom.series import DAMAGE, Series, read_series
+from medconv.io.dicom.series import DAMAGE, read_series
+from medconv.io.dicom.slices import Series
 from medconv.io.nifti.header import MAX_VOXELS, Header, header_on_grid
 from medconv.io.nifti.label_values import as_label_map
 from medconv.io.nifti.read import check_channels, require_finite
@@ -82,21 +83,45 @@ def _header_of(series: Series, name: str) -> Header:
 def _voxels(series: Series) -> npt.NDArray[np.float32]:
     """``(X, Y, Z)``, in memory as the slices are: row after row, slice after slice."""
     data = np.empty(series.shape[::-1], np.float32)
-    inverted = False
-    for index, path in enumerate(series.paths):
-        dataset, pixels = _decode(path)
-        if pixels.shape != data.shape[1:]:
-            raise BadImageError(
-                f"{path}: expected {data.shape[1:]} rows and columns, got {pixels.shape}; copy it again from its source"
-            )
-        data[index] = apply_modality_lut(pixels, dataset)
-        inverted |= dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+    inverted = (_fill_from_frames if series.frames else _fill_from_slices)(data, series)
     if inverted:
         warnings.warn(
             f"{series.paths[0].parent}: MONOCHROME1, low values are shown bright; voxels are taken as they are stored",
             stacklevel=3,
         )
     return data.transpose(2, 1, 0)
+
+
+def _fill_from_slices(data: npt.NDArray[np.float32], series: Series) -> bool:
+    """Fill ``data``; whether low values are meant to be bright."""
+    inverted = False
+    for index, path in enumerate(series.paths):
+        dataset, pixels = _decode(path)
+        _require_size(pixels, data.shape[1:], path)
+        data[index] = apply_modality_lut(pixels, dataset)
+        inverted |= _is_inverted(dataset)
+    return inverted
+
+
+def _fill_from_frames(data: npt.NDArray[np.float32], series: Series) -> bool:
+    path = series.paths[0]
+    dataset, pixels = _decode(path)
+    pixels = pixels.reshape(-1, *pixels.shape[-2:])  # a single frame comes without its axis
+    _require_size(pixels, data.shape, path)
+    for index, (frame, (slope, intercept)) in enumerate(zip(series.frames, series.scales, strict=True)):
+        data[index] = pixels[frame] * slope + intercept
+    return _is_inverted(dataset)
+
+
+def _require_size(pixels: npt.NDArray[Any], shape: tuple[int, ...], path: Path) -> None:
+    if pixels.shape != shape:
+        raise BadImageError(
+            f"{path}: expected {shape} rows and columns, got {pixels.shape}; copy it again from its source"
+        )
+
+
+def _is_inverted(dataset: Dataset) -> bool:
+    return bool(dataset.get("PhotometricInterpretation") == "MONOCHROME1")
 
 
 def _decode(path: Path) -> tuple[Dataset, npt.NDArray[Any]]:

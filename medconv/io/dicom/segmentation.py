@@ -82,6 +82,8 @@ def write_segmentation(
     numbered = np.zeros(max(label_names) + 1, labels.dtype)
     numbered[values] = np.arange(1, len(values) + 1)
     frames = numbered[labels.transpose(2, 1, 0)]
+    if stack.frames:  # as they are numbered in the file
+        frames = frames[np.argsort(stack.frames)]
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=sources,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from medconv.errors import BadImageError, GeometryError
+from medconv.io.dicom.enhanced import frames_as_slices, is_enhanced
 from medconv.io.dicom.recognise import is_dicom_file
-from medconv.io.dicom.stacking import Stack, stack_slices
+from medconv.io.dicom.slices import Series, grid_affine
+from medconv.io.dicom.stacking import stack_slices
 from medconv.types import FloatArray
 
 _TAGS = [
@@ -23,6 +24,7 @@ _TAGS = [
     "SeriesDescription",
     "Modality",
     "NumberOfFrames",
+    "PerFrameFunctionalGroupsSequence",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "Rows",
@@ -32,7 +34,6 @@ _TAGS = [
     "ImagePositionPatient",
     "ImageOrientationPatient",
 ]
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_DIRECTION = 1e-3
 _SAME_SPACING_MM = 1e-4
 _SHOWN = 5
@@ -40,47 +41,27 @@ _SHOWN = 5
 DAMAGE = (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, KeyError, TypeError)
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A stack of slices.
-
-    Args:
-        paths: Of the slices, in the order in which they lie along their normal.
-        rows: Voxels along an image column.
-        columns: Voxels along an image row.
-        affine: ``(4, 4)``; from (column, row, slice) to mm, RAS.
-    """
-
-    paths: tuple[Path, ...]
-    rows: int
-    columns: int
-    affine: FloatArray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(X, Y, Z)``: columns, rows, slices."""
-        return (self.columns, self.rows, len(self.paths))
-
-
 def read_series(folder: str | Path) -> Series:
     """Read the headers of all slices in a folder and check that they are one volume.
 
-    Files that are not DICOM, and DICOM files without voxels (reports, indices), are passed over.
+    Files that are not DICOM, and DICOM files without voxels (reports, indices), are passed over. An enhanced file
+    holds all slices as its frames, each with its own place and scaling; it lies in a folder alone.
 
     Args:
         folder: Holds the slices of one series, and no other.
 
     Raises:
         BadImageError: No slice, a damaged one, several series, slices of different sizes, colour, or
-            multi-frame files.
+            frames that do not say where they lie.
         GeometryError: No position or spacing, or slices that do not stack; see ``stack_slices``.
     """
-    folder = Path(folder)
-    headers = _headers(folder)
-    paths, name = list(headers), str(folder)
+    folder, name = Path(folder), str(folder)
+    files = _headers(folder)
+    _check_kind(files, name)
+    _check_one_series(list(files.values()), name)
+    enhanced = next(filter(is_enhanced, files.values()), None)
+    headers = files if enhanced is None else frames_as_slices(next(iter(files)), name)
     slices = list(headers.values())
-    _check_kind(headers, name)
-    _check_one_series(slices, name)
     _same(headers, lambda h: (int(h.Rows), int(h.Columns)), name, "rows and columns")
     spacing = _same_numbers(headers, "PixelSpacing", 2, _SAME_SPACING_MM, name)
     if (spacing <= 0).any():
@@ -92,10 +73,21 @@ def read_series(folder: str | Path) -> Series:
     row, column = directions[:3], directions[3:]
     thickness = slices[0].get("SliceThickness")
     stack = stack_slices(
-        positions, row, column, float(thickness) if thickness else None, [p.name for p in paths], name
+        positions,
+        row,
+        column,
+        float(thickness) if thickness else None,
+        [path.name for path in headers],
+        name,
+        is_one_file=enhanced is not None,
     )
-    ordered = tuple(paths[index] for index in stack.order)
-    return Series(ordered, int(slices[0].Rows), int(slices[0].Columns), _affine(stack, row, column, spacing))
+    size = (int(slices[0].Rows), int(slices[0].Columns))
+    affine = grid_affine(stack, row, column, spacing)
+    if enhanced is not None:
+        scales = tuple(_scale(slices[index]) for index in stack.order)
+        return Series(tuple(files), *size, affine, stack.order, scales)
+    paths = list(headers)
+    return Series(tuple(paths[index] for index in stack.order), *size, affine)
 
 
 def _headers(folder: Path) -> dict[Path, Dataset]:
@@ -122,12 +114,23 @@ def _header(path: Path) -> Dataset:
         ) from error
 
 
+def _scale(header: Dataset) -> tuple[float, float]:
+    return float(header.get("RescaleSlope", 1.0)), float(header.get("RescaleIntercept", 0.0))
+
+
 def _check_kind(headers: dict[Path, Dataset], name: str) -> None:
     for path, header in headers.items():
-        if int(header.get("NumberOfFrames") or 1) > 1:
+        frames = int(header.get("NumberOfFrames") or 1)
+        if is_enhanced(header) and len(headers) > 1:
             raise BadImageError(
-                f"{name}: {path.name} is a multi-frame file ({header.NumberOfFrames} frames); expected one slice a "
-                f"file. Convert it, for example with dcm2niix, and give its NIfTI file"
+                f"{name}: {path.name} is an enhanced file, which holds a whole volume ({frames} frame(s)), and there "
+                f"are {len(headers) - 1} more file(s) beside it; put it into a folder of its own"
+            )
+        if frames > 1 and not is_enhanced(header):
+            raise BadImageError(
+                f"{name}: {path.name} is a multi-frame file ({frames} frames) that does not say where each frame lies; "
+                f"expected one slice a file, or an enhanced file. Convert it, for example with dcm2niix, and give its "
+                f"NIfTI file"
             )
         if int(header.get("SamplesPerPixel") or 1) != 1:
             raise BadImageError(
@@ -191,12 +194,3 @@ def _numbers(header: Dataset, tag: str, count: int, path: Path, name: str) -> Fl
             f"where its voxels lie. Export the series again"
         )
     return values
-
-
-def _affine(stack: Stack, row: FloatArray, column: FloatArray, spacing: FloatArray) -> FloatArray:
-    lps = np.eye(4)
-    # PixelSpacing: first the distance of rows, then of columns
-    lps[:3, 0], lps[:3, 1], lps[:3, 2] = row * spacing[1], column * spacing[0], stack.step_mm
-    lps[:3, 3] = stack.origin_mm
-    affine: FloatArray = _LPS_TO_RAS @ lps
-    return affine

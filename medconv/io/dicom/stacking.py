@@ -40,6 +40,8 @@ def stack_slices(
     thickness_mm: float | None,
     names: Sequence[str],
     series: str,
+    *,
+    is_one_file: bool = False,
 ) -> Stack:
     """Order slices along their normal, or say why they are no volume.
 
@@ -50,6 +52,7 @@ def stack_slices(
         thickness_mm: Stands for the distance of slices where there is only one.
         names: What errors call the slices.
         series: What errors call the whole.
+        is_one_file: Whether the slices are the frames of one file, which a user cannot sort into folders.
 
     Raises:
         GeometryError: Directions that are not perpendicular unit vectors; slices that are doubled, missing,
@@ -68,7 +71,7 @@ def stack_slices(
     if len(order) == 1:
         return Stack((0,), first, normal * _single_thickness(thickness_mm, series))
     placed = [names[index] for index in order]
-    _check_gaps(along[order], placed, series)
+    _check_gaps(along[order], placed, series, is_one_file)
     step = (positions_mm[order[-1]] - first) / (len(order) - 1)
     _check_tilt(step, normal, series)
     _check_line(positions_mm[order], first, step, placed, series)
@@ -97,11 +100,11 @@ def _single_thickness(thickness_mm: float | None, series: str) -> float:
     return thickness_mm
 
 
-def _check_gaps(along_mm: FloatArray, names: Sequence[str], series: str) -> None:
+def _check_gaps(along_mm: FloatArray, names: Sequence[str], series: str, is_one_file: bool) -> None:
     gaps = np.diff(along_mm)
     apart = gaps[gaps > _SAME_PLACE_MM]
     if len(apart) < len(gaps):
-        _refuse_doubled(along_mm, names, series)
+        _refuse_doubled(along_mm, names, series, is_one_file)
     spacing = float(np.median(apart))
     wrong = np.flatnonzero(np.abs(gaps - spacing) > GRID_TOLERANCE_VOX * spacing)
     if not len(wrong):
@@ -126,13 +129,16 @@ def _check_gaps(along_mm: FloatArray, names: Sequence[str], series: str) -> None
     )
 
 
-def _refuse_doubled(along_mm: FloatArray, names: Sequence[str], series: str) -> None:
+def _refuse_doubled(along_mm: FloatArray, names: Sequence[str], series: str, is_one_file: bool) -> None:
     starts = np.flatnonzero(np.diff(along_mm, prepend=-np.inf) > _SAME_PLACE_MM)
     counts = np.diff(starts, append=len(along_mm))
     if len(set(counts.tolist())) == 1 and len(counts) > 1:
+        remedy = "put each volume into a folder of its own"
+        if is_one_file:
+            remedy = "split the file, for example with dcm2niix, and give its NIfTI files"
         raise GeometryError(
             f"{series}: {len(counts)} positions with {counts[0]} slices each: {counts[0]} volumes (times, echoes "
-            f"or copies) in one folder; put each volume into a folder of its own"
+            f"or copies) in one {'file' if is_one_file else 'folder'}; {remedy}"
         )
     places = [
         f"{' and '.join(names[s : s + n])}"
