@@ -109,7 +109,10 @@ def run(command: list[str], log: Path, args: argparse.Namespace) -> str:
 
 
 def train(seed: int, arm: str, splits: Path, args: argparse.Namespace) -> dict[str, float]:
-    """One network; what its log says of its epochs."""
+    """One network, unless it is there from an earlier call; what its log says of its epochs."""
+    log = Path(args.work) / f"{arm}-{seed}.log"
+    if (Path(args.work) / "runs" / f"{arm}-{seed}" / "best.ckpt").exists() and log.exists():
+        return count_epochs(log.read_text())
     seconds = round(60 * args.minutes)
     settings = {
         "data.init_args.root": args.root,
@@ -130,8 +133,12 @@ def train(seed: int, arm: str, splits: Path, args: argparse.Namespace) -> dict[s
             *(word for name, value in settings.items() for word in (f"--{name}", value)),
             "--runs", str(Path(args.work) / "runs"), "--name", f"{arm}-{seed}",
         ],
-        Path(args.work) / f"{arm}-{seed}.log", args,
+        log, args,
     )  # fmt: skip
+    return count_epochs(text)
+
+
+def count_epochs(text: str) -> dict[str, float]:
     epochs = re.findall(r"epoch +(\d+)", text)
     return {"epochs": int(epochs[-1]) + 1 if epochs else 0}
 
@@ -142,7 +149,7 @@ def turn(seed: int, args: argparse.Namespace) -> None:
     checkpoints = [str(work / "runs" / f"{arm}-{seed}" / "best.ckpt") for arm in args.arms]
     run(
         [
-            "robustness", *checkpoints, args.root, "--names", *args.arms, "--scores", ",".join(SCORES[args.set]),
+            "robustness", *checkpoints, args.root, "--names", *args.arms, "--scores", *SCORES[args.set],
             "--rotate", *map(str, args.angles), "--precision", "fp32", "-o", str(work / f"turned-{seed}"),
         ],
         work / f"turned-{seed}.log", args,
