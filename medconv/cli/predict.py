@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
     options = _parse(argv[1:])
     _require_files(options)
+    layout = layout_of(options)
     is_ray = options.engine == "ray"
     if options.devices > 1 and not is_ray:
         with _terminated_as_interrupted():
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     # in this process networks are only looked at, where actors compute
     changes = {"device": "cpu", "precision": "auto"} if is_ray else {}
     predictor = Predictor.from_checkpoint(*options.checkpoint, **predictor_settings(options, **changes))
-    plan, layout = predictor.plan, layout_of(options)
+    plan = predictor.plan
     cases = collect_inputs(options.input, plan.in_channels, plan.channel_names, layout)
     outputs = plan_outputs(cases, options.output)
     if options.shard:

@@ -68,6 +68,7 @@ def predict(images: Path, out: Path, checkpoint: Path, *words: object) -> int:
     return run("predict", checkpoint, "-i", images, "-o", out, "--device", "cpu", *words)
 
 
+@pytest.mark.slow
 def test_masks_lie_in_the_formats_of_their_images_and_failures_are_named(
     images: Path, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +121,10 @@ def test_what_the_user_states_reaches_the_reader(
     )
     with Image.open(out) as mask:
         assert np.array_equal(np.asarray(mask), expected.labels[..., 0])
+
+
+@pytest.mark.slow
+def test_axes_that_nobody_says_are_stated(tmp_path: Path, checkpoint: Path, pixels: np.ndarray) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([pixels] * 5), metadata=None, photometric="minisblack")
     assert predict(tmp_path / "stack.tif", tmp_path / "s.tif", checkpoint) == 1
     assert (
@@ -137,11 +142,6 @@ def test_what_the_user_states_reaches_the_reader(
         ),
         (["--channel", "-1"], "channel: expected numbers from 0, each once"),
         (["--pixel-size-um", "0"], "pixel size: expected one number of µm"),
-        (
-            ["-o", "in"],
-            "grey.tif would lie beside the image that it is called like, and be taken for one; choose",
-        ),
-        (["-o", "m.jpg"], "expected -o to be a folder or to end in .nii.gz, .nii, "),
     ],
 )
 def test_wrong_words_are_told(
@@ -153,8 +153,7 @@ def test_wrong_words_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(images.parent)
-    output = [] if "-o" in words else ["-o", "out"]
-    assert run("predict", "-i", "in/grey.png", *output, "--device", "cpu", checkpoint, *words) == 2
+    assert run("predict", "-i", "in/grey.png", "-o", "out", "--device", "cpu", checkpoint, *words) == 2
     assert text in capsys.readouterr().err
 
 

@@ -86,6 +86,14 @@ def test_masks_are_in_a_format_that_can_be_written(tmp_path: Path) -> None:
         plan_outputs(cases("in/a.mha"), "mask.mha")
 
 
+def test_a_mask_is_not_put_beside_the_picture_it_is_called_like(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"b\.tif would lie beside the image that it is called like, and be taken"
+    ):
+        plan_outputs(cases(str(tmp_path / "in" / "b.png")), tmp_path / "in")
+    assert plan_outputs(cases(str(tmp_path / "in" / "b.png")), tmp_path / "in" / "b_mask.tif")
+
+
 def test_a_mask_among_the_slices_of_its_series_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ct").mkdir()
     with pytest.raises(

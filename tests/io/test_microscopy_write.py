@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -71,6 +71,7 @@ def test_stacks_keep_their_slices_and_sizes(
     np.testing.assert_allclose(found.geometry.spacing_mm, image.geometry.spacing_mm, rtol=1e-6)
 
 
+@settings(max_examples=25)
 @given(st.floats(1e-3, 1e4))
 def test_any_size_survives_the_tags_of_a_tiff(
     tmp_path_factory: pytest.TempPathFactory, size_um: float

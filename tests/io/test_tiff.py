@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medconv.errors import BadImageError
@@ -37,6 +37,7 @@ def test_every_type_of_pixel_is_read(tmp_path: Path, rng: np.random.Generator, d
     assert (volume.geometry.unit, volume.geometry.spacing_mm) == ("px", (1.0, 1.0, 1.0))
 
 
+@settings(max_examples=30)
 @given(st.permutations("CZYX"), st.integers(2, 4))
 def test_stated_axes_of_any_order_are_turned(
     tmp_path_factory: pytest.TempPathFactory, letters: list[str], length: int
