@@ -78,14 +78,16 @@ class CaseDataset(Dataset[dict[str, Any]]):
         """A batch of one case.
 
         ``image (1, C, *S')`` and ``target (1, 1, *S')`` are tensors on the network's grid, ``label (*S)`` is
-        a numpy array on the stored grid; then ``record``, ``case_id`` and the stored grid's ``spacing_mm``.
+        a numpy array on the stored grid; then ``record``, ``case_id`` and the stored grid's ``spacing_mm``,
+        ``None`` where nobody knows how large a pixel is.
         """
         case = self.cache.open(self.cases[index])
+        geometry = case.record.geometry
         return {
             "image": torch.from_numpy(np.array(case.image))[None],
             "target": torch.from_numpy(np.array(case.label))[None],
             "label": np.array(case.native_label),
             "record": case.record,
             "case_id": self.cases[index].case_id,
-            "spacing_mm": case.record.geometry.spacing_mm,
+            "spacing_mm": None if geometry.unit == "px" else geometry.spacing_mm,
         }

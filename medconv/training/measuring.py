@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medconv.evaluation.measure import measure_maps
 from medconv.inference import separate
 from medconv.metrics import (
     CaseRow,
@@ -58,21 +59,20 @@ class MeasuringQueue:
         self._rows: list[CaseRow] = []
         self._object_rows: list[InstanceRow] = []
 
-    def add(self, case_id: str, pred: Any, ref: Any, spacing_mm: Sequence[float]) -> Rows:
+    def add(self, case_id: str, pred: Any, ref: Any, spacing_mm: Sequence[float] | None) -> Rows:
         """Measure one case soon; waits if so many are under way that they would pile up in memory.
 
         Args:
             case_id: Its name.
             pred: Integer labels ``(*S)`` on the reference's grid, in the memory of the host.
             ref: Integer labels ``(*S)``.
-            spacing_mm: Voxel edge lengths.
+            spacing_mm: Voxel edge lengths; ``None`` where nobody knows how large a pixel is.
 
         Raises:
             MedconvError: An earlier case could not be measured, as ``SegmentationTable.update`` says.
         """
         self._collect(self._most_waiting - 1)
-        measure, surfaces = self.table.structures.measure, self.table.surfaces
-        rows = self._pool.submit(measure, case_id, pred, ref, spacing_mm, surfaces=surfaces)
+        rows = self._pool.submit(self._measure, case_id, pred, ref, spacing_mm)
         self._waiting.append(rows)
         return rows
 
@@ -115,14 +115,22 @@ class MeasuringQueue:
         return rows
 
     def _measure_objects(
-        self, case_id: str, fields: npt.NDArray[np.floating], drawn: Any, spacing_mm: Sequence[float]
+        self, case_id: str, fields: npt.NDArray[np.floating], drawn: Any, spacing_mm: Sequence[float] | None
     ) -> list[CaseRow]:
         """Each object, and all together as of one class."""
         found = separate(fields)
         if self.objects is not None:
             self._object_rows.append(measure_instances(case_id, found, drawn))
         pred, ref = ((side > 0).view(np.uint8) for side in (found, np.asarray(drawn)))
-        return self.table.structures.measure(case_id, pred, ref, spacing_mm, surfaces=self.table.surfaces)
+        return self._measure(case_id, pred, ref, spacing_mm)
+
+    def _measure(
+        self, case_id: str, pred: Any, ref: Any, spacing_mm: Sequence[float] | None
+    ) -> list[CaseRow]:
+        if ref.ndim == 3 and ref.shape[-1] == 1:  # of a slice in three axes every voxel lies on a surface
+            pred, ref, spacing_mm = pred[..., 0], ref[..., 0], spacing_mm and spacing_mm[:2]
+        surfaces = self.table.surfaces and spacing_mm is not None
+        return measure_maps(case_id, pred, ref, spacing_mm, self.table.structures, surfaces=surfaces)
 
     def finish(self) -> None:
         """Wait for every case and hand all rows to the table.

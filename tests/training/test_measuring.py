@@ -94,3 +94,18 @@ def test_processes_with_threads_have_the_table_of_one(tmp_path: Path) -> None:
     mp.spawn(measure_share, (shares, str(tmp_path)), nprocs=len(shares))
     expected = in_turn(range(5)).compute().csv_text()
     assert [(tmp_path / f"{rank}.csv").read_text() for rank in range(3)] == [expected] * 3
+
+
+def test_a_slice_is_measured_in_two_axes_and_unknown_pixels_in_none() -> None:
+    ref = np.zeros((12, 12, 1), np.uint8)
+    ref[3:9, 3:9] = 1
+    pred = np.roll(ref, 2, axis=0)
+    queue = MeasuringQueue(SegmentationTable({1: "cell"}))
+    known, unknown = (queue.add(name, pred, ref, mm) for name, mm in (("a", (0.5, 0.5, 1.0)), ("b", None)))
+    queue.finish()
+    ((flat,), (bare,)) = known.result(), unknown.result()
+    (expected,) = queue.table.structures.measure("a", pred[..., 0], ref[..., 0], (0.5, 0.5))
+    assert (flat.hd_mm, flat.nsd, flat.dice) == (expected.hd_mm, expected.nsd, expected.dice)
+    assert flat.hd_mm == 1.0
+    assert bare.dice == flat.dice
+    assert np.isnan([bare.hd_mm, bare.nsd, bare.ref_volume_ml]).all()
