@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -28,3 +30,13 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def browse(page: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Open a page in Chromium; what its console says is in ``stderr``."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+    flags += ["--disable-background-networking", "--enable-logging=stderr"]
+    flags += [f"--user-data-dir={page.parent}/profile"]
+    return subprocess.run(
+        [str(CHROMIUM), *flags, *words, page.as_uri()], capture_output=True, text=True, timeout=240
+    )

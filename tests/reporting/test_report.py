@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import re
-import subprocess
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import save_nifti, two_ellipsoids
-from html_reader import CHROMIUM, Reader
+from html_reader import CHROMIUM, Reader, browse
 
 from medconv.evaluation import Pair
 from medconv.metrics import CaseRow, CaseTable, table_intervals
@@ -162,16 +161,6 @@ def test_every_dot_lies_on_the_paper() -> None:
         assert len(places) == 2
         _, _, width, height = map(float, re.search(r'viewBox="([^"]+)"', picture)[1].split())  # type: ignore[index]
         assert all(0 < float(x) < width and 0 < float(y) < height for x, y in places)
-
-
-def browse(page: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Open a page in Chromium; what its console says is in ``stderr``."""
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
-    flags += ["--disable-background-networking", "--enable-logging=stderr"]
-    flags += [f"--user-data-dir={page.parent}/profile"]
-    return subprocess.run(
-        [str(CHROMIUM), *flags, *words, page.as_uri()], capture_output=True, text=True, timeout=240
-    )
 
 
 @pytest.mark.browser
