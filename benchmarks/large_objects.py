@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/large_objects.py --side 20000 --out benchmarks/results
 
 The network is a formula that reads shells from the image, so that the right answer is known: the image repeats one
-drawn tile of touching ellipses, and every repetition must come out with the objects of the tile, whatever strips cut it.
+drawn tile of touching ellipses, and every repetition must come out with the objects of the tile, whatever cuts it.
 """
 
 from __future__ import annotations

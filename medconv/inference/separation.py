@@ -36,7 +36,8 @@ class Separation:
     Args:
         mask_threshold: Voxels with a larger probability of the foreground belong to objects.
         seed_threshold: Each connected part of them with a larger height is the seed of one object; a lower threshold
-            joins objects, a higher one splits or loses them.
+            joins objects, a higher one splits or loses them. From 0.6 to 0.85 the score of networks after a few
+            hundred steps hardly changed.
         min_voxels: Smaller objects are left out.
 
     Raises:
@@ -44,7 +45,7 @@ class Separation:
     """
 
     mask_threshold: float = 0.5
-    seed_threshold: float = 0.5
+    seed_threshold: float = 0.7
     min_voxels: int = 1
 
     def __post_init__(self) -> None:

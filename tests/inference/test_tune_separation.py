@@ -48,7 +48,7 @@ def test_inventing_nothing_in_an_empty_image_counts():
     tuner = SeparationTuner()
     nothing = np.zeros((8, 8), int)
     tuner.see_reference(nothing)
-    faint = np.full((2, 8, 8), 0.55)
+    faint = np.full((2, 8, 8), 0.75)
     tuner.add(faint, nothing)
     tuned = tuner.result()
     assert (tuned.before, tuned.after) == (0, 1)
