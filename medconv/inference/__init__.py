@@ -17,7 +17,6 @@ from medconv.inference.separation import Separation, separate
 from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
 from medconv.inference.tune_postprocessing import PostprocessingTuner, Tuned
-from medconv.inference.tune_separation import SeparationTuner, TunedSeparation
 from medconv.inference.window import sliding_window
 from medconv.planning import mirror_axes
 
@@ -35,9 +34,7 @@ __all__ = [
     "Regions",
     "Rule",
     "Separation",
-    "SeparationTuner",
     "Tuned",
-    "TunedSeparation",
     "announce_memory",
     "collect_inputs",
     "load",

@@ -1,4 +1,7 @@
-"""Which thresholds tell objects apart best, found on validation images."""
+"""Which thresholds tell objects apart best, found on validation images.
+
+No name of this module is one of the room's: predicting would load the libraries of measuring with them.
+"""
 
 from __future__ import annotations
 

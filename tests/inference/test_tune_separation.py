@@ -4,8 +4,8 @@ from object_scenes import ellipsoids
 from test_separation import perfect_fields
 
 from medconv.errors import DatasetError, ShapeError
-from medconv.inference import Separation, SeparationTuner, separate
-from medconv.inference.tune_separation import MASK_THRESHOLDS, SEED_THRESHOLDS
+from medconv.inference import Separation, separate
+from medconv.inference.tune_separation import MASK_THRESHOLDS, SEED_THRESHOLDS, SeparationTuner
 from medconv.metrics import panoptic_quality
 
 
