@@ -12,7 +12,6 @@ from medconv.inference.outputs import plan_outputs
 from medconv.inference.postprocess import Postprocessing, Rule
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
-from medconv.inference.region_properties import Regions, measure_regions
 from medconv.inference.separation import Separation, separate
 from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
@@ -31,14 +30,12 @@ __all__ = [
     "PostprocessingTuner",
     "Prediction",
     "Predictor",
-    "Regions",
     "Rule",
     "Separation",
     "Tuned",
     "announce_memory",
     "collect_inputs",
     "load",
-    "measure_regions",
     "mirror_average",
     "mirror_axes",
     "pack",
