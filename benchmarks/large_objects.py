@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/large_objects.py --side 20000 --out benchmarks/results
 
 The network is a formula that reads shells from the image, so that the right answer is known: the image repeats one
-drawn tile of touching ellipses, and every repetition must come out with the objects of the tile, whatever strips cut it.
+drawn tile of touching ellipses, and every repetition must come out with the objects of the tile, whatever cuts it.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def main() -> None:
         "objects_expected": int(expected.max()) * repeats**2,
         "wrong_tiles": count_wrong_tiles(prediction.labels[..., 0], expected),
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "stages_s": {name: round(value, 1) for name, value in prediction.seconds.items()},
         "planned_gib": round(planned.host_bytes / GIB, 2),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, 2),

@@ -16,7 +16,8 @@ from medconv.errors import ConfigError, DatasetError, MedconvError
 
 if TYPE_CHECKING:
     from medconv.evaluation import Matching, Pair
-    from medconv.inference import PostprocessingTuner, Predictor, SeparationTuner, Tuned
+    from medconv.inference import PostprocessingTuner, Predictor, Tuned
+    from medconv.inference.tune_separation import SeparationTuner
     from medconv.io import Volume
 
 _DESCRIPTION = """\
@@ -61,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _tune_objects(predictor: Predictor, matching: Matching, output: str) -> int:
     """Tell objects apart with every choice of thresholds, and write the best."""
-    from medconv.inference import Postprocessing, SeparationTuner
+    from medconv.inference import Postprocessing
+    from medconv.inference.tune_separation import SeparationTuner
 
     tuner, problems = SeparationTuner(), _problems(matching)
     usable = []

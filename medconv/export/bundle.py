@@ -46,8 +46,13 @@ def write_bundle(
         figures: Of ``read_figures``.
 
     Raises:
-        ConfigError: The network cannot be traced, or answers for regions.
+        ConfigError: The network cannot be traced, answers for regions, or is the first half of telling objects apart.
     """
+    if checkpoint.plan.instances is not None:
+        raise ConfigError(
+            "a MONAI bundle takes the largest score of each voxel, but objects are told apart only after this network; "
+            "export it with --to torch, onnx or safetensors, or label with medconv predict"
+        )
     if checkpoint.plan.regions:
         raise ConfigError(
             f"a MONAI bundle takes the largest score, but this network answers for the regions "

@@ -12,12 +12,10 @@ from medconv.inference.outputs import plan_outputs
 from medconv.inference.postprocess import Postprocessing, Rule
 from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
-from medconv.inference.region_properties import Regions, measure_regions
 from medconv.inference.separation import Separation, separate
 from medconv.inference.shards import announce_memory, shard_cases
 from medconv.inference.tta import mirror_average
 from medconv.inference.tune_postprocessing import PostprocessingTuner, Tuned
-from medconv.inference.tune_separation import SeparationTuner, TunedSeparation
 from medconv.inference.window import sliding_window
 from medconv.planning import mirror_axes
 
@@ -32,16 +30,12 @@ __all__ = [
     "PostprocessingTuner",
     "Prediction",
     "Predictor",
-    "Regions",
     "Rule",
     "Separation",
-    "SeparationTuner",
     "Tuned",
-    "TunedSeparation",
     "announce_memory",
     "collect_inputs",
     "load",
-    "measure_regions",
     "mirror_average",
     "mirror_axes",
     "pack",

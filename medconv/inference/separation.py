@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage.segmentation import watershed
+import scipy
+import skimage
 
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError, ShapeError
@@ -36,7 +36,8 @@ class Separation:
     Args:
         mask_threshold: Voxels with a larger probability of the foreground belong to objects.
         seed_threshold: Each connected part of them with a larger height is the seed of one object; a lower threshold
-            joins objects, a higher one splits or loses them.
+            joins objects, a higher one splits or loses them. From 0.6 to 0.85 the score of networks after a few
+            hundred steps hardly changed.
         min_voxels: Smaller objects are left out.
 
     Raises:
@@ -44,7 +45,7 @@ class Separation:
     """
 
     mask_threshold: float = 0.5
-    seed_threshold: float = 0.5
+    seed_threshold: float = 0.7
     min_voxels: int = 1
 
     def __post_init__(self) -> None:
@@ -144,7 +145,7 @@ class _Flood:
             seeds[rows] = self._mask(rows) & (self._height[rows] > self._seed_threshold)
         # by faces only: where two objects touch by a corner they stay two
         self._objects = np.empty(self._height.shape, np.int32)
-        self._count = int(ndimage.label(seeds, output=self._objects))
+        self._count = int(scipy.ndimage.label(seeds, output=self._objects))
 
     def run(self, rows: int) -> npt.NDArray[np.int32]:
         """All objects, from strips of so many rows."""
@@ -173,7 +174,7 @@ class _Flood:
         for edge, is_cut in ((0, first > 0), (-1, last < self._size)):
             if is_cut:
                 markers[edge][mask[edge] & (markers[edge] == 0)] = self._count + 1
-        parts, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+        parts, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
         owners, has_rivals = _owners(parts, count, markers)
         if not has_rivals.any():
             return owners[parts]
@@ -185,7 +186,9 @@ class _Flood:
         places = np.empty(len(deepest_first))
         places[deepest_first] = np.arange(len(places))
         depth[seeds] = _FIRST + _APART * places
-        grown = watershed(depth, np.where(rivals, markers, 0), connectivity=depth.ndim, mask=rivals)
+        grown = skimage.segmentation.watershed(
+            depth, np.where(rivals, markers, 0), connectivity=depth.ndim, mask=rivals
+        )
         return np.where(rivals, grown, owners[parts]).astype(np.int32, copy=False)
 
     def _mask(self, rows: slice) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,7 @@
-"""Which thresholds tell objects apart best, found on validation images."""
+"""Which thresholds tell objects apart best, found on validation images.
+
+No name of this module is one of the room's: predicting would load the libraries of measuring with them.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +57,14 @@ class SeparationTuner:
         seed_thresholds: That are tried.
 
     Example:
-        >>> height = np.array([[0.0, 0.9, 0.6, 0.9, 0.0]])
+        >>> height = np.array([[0.0, 0.9, 0.75, 0.9, 0.0]])
         >>> fields, reference = np.stack([height, height]), np.array([[0, 1, 1, 2, 0]])
         >>> tuner = SeparationTuner()
         >>> tuner.see_reference(reference)
         >>> tuner.add(fields, reference)
         >>> tuned = tuner.result()
         >>> tuned.separation.seed_threshold, round(tuned.before, 2), tuned.after
-        (0.6, 0.67, 1.0)
+        (0.8, 0.44, 1.0)
     """
 
     mask_thresholds: Sequence[float] = MASK_THRESHOLDS

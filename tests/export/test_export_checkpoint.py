@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import disturb_weights, save_checkpoint, save_region_checkpoint
+from tiny_checkpoint import disturb_weights, save_checkpoint, save_region_checkpoint, tiny_plan
 
 from medconv.errors import ConfigError, DatasetError
-from medconv.export import Statement, export_checkpoint
+from medconv.export import Statement, export_checkpoint, load_exported
 from medconv.export.card import read_figures
 from medconv.metrics import CaseRow, CaseTable
+from medconv.planning import InstanceTarget
 
 ROW = CaseRow(
     "a", 1, "head", 0.8, 4.0, 1.5, False, False, 2.0, 2.1, 50.0, nsd=0.9, spacing_mm=(1.0, 1.0, 2.0)
@@ -143,6 +144,17 @@ def test_a_table_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path) 
     with pytest.raises(DatasetError, match="move the file away"):
         export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_objects_are_no_bundle_but_weights(tmp_path: Path) -> None:
+    plan = tiny_plan(**InstanceTarget("boundary").plan_values())
+    checkpoint = save_checkpoint(tmp_path / "run/best.ckpt", plan=plan)
+    with pytest.raises(
+        ConfigError, match="objects are told apart only after this network; export it with --to torch"
+    ):
+        export_checkpoint(checkpoint, ["bundle"], tmp_path / "bundle")
+    export_checkpoint(checkpoint, ["safetensors"], tmp_path / "weights")
+    assert load_exported(tmp_path / "weights", device="cpu").plan == plan
 
 
 def test_regions_are_no_bundle_but_weights(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from object_scenes import ellipsoids
 from test_separation import perfect_fields
 
 from medconv.errors import DatasetError, ShapeError
-from medconv.inference import Separation, SeparationTuner, separate
-from medconv.inference.tune_separation import MASK_THRESHOLDS, SEED_THRESHOLDS
+from medconv.inference import Separation, separate
+from medconv.inference.tune_separation import MASK_THRESHOLDS, SEED_THRESHOLDS, SeparationTuner
 from medconv.metrics import panoptic_quality
 
 
@@ -48,7 +48,7 @@ def test_inventing_nothing_in_an_empty_image_counts():
     tuner = SeparationTuner()
     nothing = np.zeros((8, 8), int)
     tuner.see_reference(nothing)
-    faint = np.full((2, 8, 8), 0.55)
+    faint = np.full((2, 8, 8), 0.75)
     tuner.add(faint, nothing)
     tuned = tuner.result()
     assert (tuned.before, tuned.after) == (0, 1)
