@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from skimage.segmentation import watershed
+import scipy
+import skimage
 
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError, ShapeError
@@ -144,7 +144,7 @@ class _Flood:
             seeds[rows] = self._mask(rows) & (self._height[rows] > self._seed_threshold)
         # by faces only: where two objects touch by a corner they stay two
         self._objects = np.empty(self._height.shape, np.int32)
-        self._count = int(ndimage.label(seeds, output=self._objects))
+        self._count = int(scipy.ndimage.label(seeds, output=self._objects))
 
     def run(self, rows: int) -> npt.NDArray[np.int32]:
         """All objects, from strips of so many rows."""
@@ -179,7 +179,9 @@ class _Flood:
                 markers[edge][mask[edge] & (markers[edge] == 0)] = self._count + 1
         if not markers.any():
             return np.zeros_like(markers)
-        grown: npt.NDArray[np.int32] = watershed(depth, markers, connectivity=depth.ndim, mask=mask)
+        grown: npt.NDArray[np.int32] = skimage.segmentation.watershed(
+            depth, markers, connectivity=depth.ndim, mask=mask
+        )
         return grown.astype(np.int32, copy=False)
 
     def _mask(self, rows: slice) -> npt.NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from medconv.planning import InstanceTarget
 
@@ -51,7 +51,7 @@ def instance_labels(
     contact = _touches_another(numbered)
     unit = min(spacing_mm)
     sampling = [mm / unit for mm in spacing_mm]
-    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
+    for number, box in enumerate(scipy.ndimage.find_objects(numbered), start=1):
         if box is not None:
             around = tuple(
                 slice(max(0, part.start - 1), min(size, part.stop + 1))
@@ -87,7 +87,7 @@ def _labels_of_one(
 def _join(shells: npt.NDArray[np.uint8], peak: tuple[np.intp, ...]) -> None:
     """Lower what a shell has apart from the component of the peak to the shell around it."""
     for level in range(2, int(shells[peak]) + 1):
-        components, count = ndimage.label(shells >= level)
+        components, count = scipy.ndimage.label(shells >= level)
         if count > 1:
             shells[(components > 0) & (components != components[peak])] = level - 1
 
@@ -95,7 +95,7 @@ def _join(shells: npt.NDArray[np.uint8], peak: tuple[np.intp, ...]) -> None:
 def _distance_to_rim(own: Mask, sampling: Sequence[float]) -> npt.NDArray[np.floating]:
     if own.all():  # it fills the image: nowhere is a rim
         return np.ones(own.shape)
-    distance: npt.NDArray[np.floating] = ndimage.distance_transform_edt(own, sampling)
+    distance: npt.NDArray[np.floating] = scipy.ndimage.distance_transform_edt(own, sampling)
     return distance
 
 

@@ -27,7 +27,7 @@ NOT_NEEDED = (
     "scipy.ndimage",
     "scipy.optimize",
     "scipy.spatial",
-    "skimage",
+    "skimage.segmentation",
     "sympy",
     "torch._dynamo",
     "torch._inductor",
