@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from medconv.errors import ShapeError
 from medconv.io import Volume
@@ -182,7 +182,7 @@ def _intensities(
 
 
 def _boxes(places: npt.NDArray[np.intp]) -> Numbers:
-    found = ndimage.find_objects(places)
+    found = scipy.ndimage.find_objects(places)
     boxes = [[s.start for s in box] + [s.stop for s in box] for box in found]
     return np.array(boxes, dtype=np.int64).reshape(len(found), 2 * places.ndim)
 

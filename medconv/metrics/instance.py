@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.metrics.detection import InstanceScores, divide
@@ -138,7 +138,7 @@ class InstanceOverlap:
         preds, column = np.unique(self.pred_index[pairs], return_inverse=True)
         table, place = np.zeros((len(refs), len(preds))), np.full((len(refs), len(preds)), -1)
         table[row, column], place[row, column] = gain, pairs
-        chosen = place[linear_sum_assignment(table, maximize=True)]
+        chosen = place[scipy.optimize.linear_sum_assignment(table, maximize=True)]
         return np.asarray(chosen[chosen >= 0], dtype=np.intp)
 
     def _best_of_each_ref(self) -> Index:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 from skimage.segmentation import watershed
 
 from medconv.errors import ConfigError, ShapeError
@@ -46,7 +46,7 @@ def segments_of(membrane: npt.NDArray[Any], *, thin: bool) -> Segments:
     """
     if np.ndim(membrane) != 2:
         raise ShapeError(f"expected membrane (rows, columns), got {np.shape(membrane)}; take slice by slice")
-    segments, count = ndimage.label(~np.asarray(membrane, bool), output=np.int32)
+    segments, count = scipy.ndimage.label(~np.asarray(membrane, bool), output=np.int32)
     if not thin or not count:
         return segments
     flat = np.zeros(segments.shape, np.uint8)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+import scipy
 
 from medconv.metrics.boundary import Boundary, IntArray
 from medconv.metrics.grid import LabelMap
@@ -100,7 +100,7 @@ def _search_all(here: npt.NDArray[Any], there: npt.NDArray[Any], spacing_mm: tup
 def _search_tree(
     here: npt.NDArray[Any], there: npt.NDArray[Any], spacing_mm: tuple[float, ...]
 ) -> FloatArray:
-    tree = cKDTree(there * spacing_mm, leafsize=32, compact_nodes=False, balanced_tree=False)
+    tree = scipy.spatial.cKDTree(there * spacing_mm, leafsize=32, compact_nodes=False, balanced_tree=False)
     nearest = tree.query(here * spacing_mm)[1]
     # from whole voxels again, so that rings and tree round alike
     return _lengths_mm(here - there[nearest], spacing_mm)

@@ -8,7 +8,7 @@ from math import erfc, inf, nan, sqrt
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr
+import scipy
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.metrics.bootstrap import RESAMPLES, bootstrap_interval
@@ -233,7 +233,7 @@ def equivalence_p(differences: Any, margin: float) -> float:
     room = margin - abs(mean)
     if error <= 1e-15 * abs(mean):
         return 0.0 if room > 0 else 1.0
-    return float(stdtr(len(column) - 1, -room / error))
+    return float(scipy.special.stdtr(len(column) - 1, -room / error))
 
 
 def holm(p_values: Any) -> FloatArray:

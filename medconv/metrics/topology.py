@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.ndimage import generate_binary_structure, label
+import scipy
 
 from medconv.errors import ConfigError, ShapeError
 from medconv.metrics.detection import divide
@@ -153,7 +153,7 @@ def _as_mask(mask: Any) -> Mask:
 
 
 def _count_pieces(mask: Mask, reach: int) -> int:
-    return int(label(mask, generate_binary_structure(mask.ndim, reach))[1])
+    return int(scipy.ndimage.label(mask, scipy.ndimage.generate_binary_structure(mask.ndim, reach))[1])
 
 
 def _euler_of_corners(mask: Mask) -> int:

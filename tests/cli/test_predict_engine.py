@@ -137,7 +137,10 @@ def test_memory_is_announced_and_a_limit_is_kept(
         (("--memory-gb", "0"), "--memory-gb above 0, got 1 and 0.0"),
         (("--blend", "cosine"), "--blend: expected one of ['gaussian', 'crop']"),
         (("--devices", "2", "--device", "cuda:1"), "expected --device cuda or cpu, got 'cuda:1'"),
-        (("--devices", "2", "--report", "run.json"), "every device would write the same --stats or --report"),
+        (
+            ("--devices", "2", "--report", "run.json"),
+            "every device would write the same --stats, --region-table or --report",
+        ),
         (("--postprocessing", "none.yaml"), "no file none.yaml; expected a YAML file of rules"),
         (("--rotate",), "expected a plane in which voxels and patch are square"),
     ],

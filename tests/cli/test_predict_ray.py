@@ -71,8 +71,8 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_does_what_is_missing(tmp_path:
     assert row["rerun"]["counts"] == {"ok": 0, "skipped": 29, "failed": 1}
     assert row["mended"]["counts"] == {"ok": 1, "skipped": 29, "failed": 0}
     assert row["rerun"]["touched"] == row["mended"]["touched"] == 0
-    assert (row["processes_left"], row["ports_left"], row["hidden_files_left"]) == (0, 0, 0)
-    assert row["ports_open_to_others"] == 0
+    assert (row["processes_left"], row["hidden_files_left"]) == (0, 0)
+    assert row["ports"] > row["ports_open_to_others"] == 0
 
 
 @pytest.mark.slow

@@ -99,12 +99,10 @@ def test_two_cases_are_in_memory_and_a_large_one_alone(
     assert seen == [most]
 
 
-def test_what_needs_all_memory_is_known_from_the_header(
-    checkpoint: Path, scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_needs_all_memory_is_known_from_the_header(checkpoint: Path, scans: Path) -> None:
     case, broken = collect_inputs([scans / "a.nii.gz", scans / "broken.nii.gz"])
     predictor = Predictor.from_checkpoint(checkpoint, device="cpu")
     assert not CaseStages(predictor).needs_all_memory(case)
     assert not CaseStages(predictor).needs_all_memory(broken)
-    predictor.memory_gb = 1e-3
-    assert CaseStages(predictor).needs_all_memory(case)
+    small = Predictor.from_checkpoint(checkpoint, device="cpu", memory_gb=1e-3)
+    assert CaseStages(small).needs_all_memory(case)
