@@ -94,9 +94,16 @@ class TrainingSampler(DistributedSampler):
 
     def __iter__(self) -> Iterator[Sample]:
         """The samples of the present epoch, without the batches that were trained before a resume."""
+        return self._samples(self.epoch, self._skipped_batches)
+
+    def next_epoch(self) -> Iterator[Sample]:
+        """The samples of the epoch after the present one."""
+        return self._samples(self.epoch + 1, 0)
+
+    def _samples(self, epoch: int, skipped: int) -> Iterator[Sample]:
         block = self.batch_size * self.num_replicas
-        first = (self.epoch * self.num_batches + self._skipped_batches) * block + self.rank * self.batch_size
-        for batch in range(self.num_batches - self._skipped_batches):
+        first = (epoch * self.num_batches + skipped) * block + self.rank * self.batch_size
+        for batch in range(self.num_batches - skipped):
             for place in range(self.batch_size):
                 yield self.sample(first + batch * block + place)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from math import prod
 from typing import Any, Literal, Protocol
 
@@ -66,6 +66,8 @@ class StoreLoader:
         self.augment, self.device = augment, device
         self._places, self.volumes = _copy_to(device, dataset)
         patch_voxels = prod(dataset.plan.patch_size) * batch_size
+        self._aside = Aside(device)
+        self._ahead: tuple[tuple[Sample, ...], Batches] | None = None
         self.batches_at_once = 1 if device.type == "cpu" else max(1, _VOXELS_AT_ONCE // patch_voxels)
 
     def __len__(self) -> int:
@@ -74,22 +76,26 @@ class StoreLoader:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """``image (B, C, *P)`` float32, augmented, ``label (B, 1, *P)``; ``key (B,)`` and ``case (B,)`` on the host."""
-        aside = Aside(self.device)
-        remaining = iter(self.sampler)
-        batches = 1  # the first is waited for
-        ahead = self._draw_next(remaining, batches, aside)
-        while ahead is not None:
-            drawn = aside.claim(ahead)
-            batches = min(2 * batches, self.batches_at_once)
-            ahead = self._draw_next(remaining, batches, aside)  # while the device trains on those before
+        chunks = self._chunks(iter(self.sampler))
+        if (first := next(chunks, None)) is None:
+            return
+        samples, ahead = self._ahead or ((), None)
+        if ahead is None or samples != first:
+            ahead = self._draw_aside(first)
+        # the first of the next epoch too: it would be waited for
+        for following in chain(chunks, islice(self._chunks(self.sampler.next_epoch()), 1)):
+            drawn = self._aside.claim(ahead)
+            ahead = self._draw_aside(following)  # while the device trains on those before
+            self._ahead = following, ahead
             for batch in zip(*(x.split(self.batch_size) for x in drawn), strict=True):
                 yield dict(zip(("image", "label", "key", "case"), batch, strict=True))
 
-    def _draw_next(self, remaining: Iterator[Sample], batches: int, aside: Aside) -> Batches | None:
-        samples = tuple(islice(remaining, self.batch_size * batches))
-        if not samples:
-            return None
-        with aside:
+    def _chunks(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, ...]]:
+        while chunk := tuple(islice(samples, self.batch_size * self.batches_at_once)):
+            yield chunk
+
+    def _draw_aside(self, samples: tuple[Sample, ...]) -> Batches:
+        with self._aside:
             image, label, keys = self._draw(samples)
         return image, label, keys, torch.tensor([sample.case for sample in samples])
 

@@ -74,6 +74,26 @@ def test_a_sampler_that_resumes_is_followed(patches):
     assert [batch["key"].tolist() for batch in store(patches, resumed, 4)] == whole[2:]
 
 
+@pytest.mark.parametrize("batches_at_once", [1, 2, 5])
+def test_the_first_batches_of_the_next_epoch_are_drawn_ahead_and_used(patches, batches_at_once, monkeypatch):
+    drawn = []
+    draw = StoreLoader._draw
+    monkeypatch.setattr(
+        StoreLoader, "_draw", lambda self, samples: (drawn.append(samples), draw(self, samples))[1]
+    )
+    loader = store(patches, sampler(), batches_at_once)
+    seen = []
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        seen.append([batch["key"].tolist() for batch in loader])
+    alone = [[b["key"].tolist() for b in store(patches, sampler(epoch), 1)] for epoch in range(3)]
+    assert seen == alone
+    chunks = -(-5 // batches_at_once)
+    assert drawn[: 3 * chunks + 1] == list(dict.fromkeys(drawn[: 3 * chunks + 1]))  # nothing twice
+    first = next(iter(loader))  # the last epoch again: what was drawn ahead is another epoch's
+    assert first["key"].tolist() == seen[2][0]
+
+
 def test_size_counts_image_and_label(patches):
     voxels = sum(case.image[0].size for case in (patches.cache.open(c) for c in patches.cases))
     assert size_in_bytes(patches) == voxels * (4 + 1)
