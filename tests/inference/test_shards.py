@@ -92,7 +92,7 @@ def test_probabilities_are_announced_too(
     both = largest(predictor, paths[0], overlapped=True, probabilities=True)
     alone = largest(predictor, paths[0], probabilities=True)
     assert alone < without < both
-    monkeypatch.setattr(predictor, "memory_gb", without / GIB)
+    monkeypatch.setattr(predictor._plans, "_memory_gb", without / GIB)
     assert announce_memory(predictor, cases)[1]
     words, has_room = announce_memory(predictor, cases, probabilities=True)
     assert not has_room
@@ -105,11 +105,11 @@ def test_a_case_that_does_not_fit_beside_others_is_done_alone(
     sizes = {"a": 8, "b": 40, "c": 8}
     paths = {name: tiny_nifti(f"{name}.nii", np.zeros((n,) * 3, np.float32)) for name, n in sizes.items()}
     alone, beside = (largest(predictor, paths["b"], overlapped=overlapped) for overlapped in (False, True))
-    monkeypatch.setattr(predictor, "memory_gb", (alone + beside) / 2 / GIB)
+    monkeypatch.setattr(predictor._plans, "_memory_gb", (alone + beside) / 2 / GIB)
     jobs = [(InputCase(name, (path,)), tmp_path / "out" / path.name) for name, path in paths.items()]
     results = list(predict_cases(predictor, jobs, overlap=True))
     assert [(r.case_id, r.status) for r in results] == [("a", "ok"), ("b", "ok"), ("c", "ok")]
-    monkeypatch.setattr(predictor, "memory_gb", 0.01)
+    monkeypatch.setattr(predictor._plans, "_memory_gb", 0.01)
     results = list(predict_cases(predictor, jobs, overlap=True))
     assert [r.status for r in results] == ["failed"] * 3
     assert "expected to need at most 0.01 GiB of memory" in results[0].message
