@@ -181,13 +181,13 @@ def test_a_case_stays_claimed_while_a_thread_is_at_it(
     jobs = [(InputCase(n, (tiny_nifti(f"{n}.nii"),)), tmp_path / "out" / f"{n}.nii") for n in "abcd"]
     to_volume, reading, is_free = stages_module.to_volume, threading.Event(), []
 
-    def slow(paths: tuple[Path, ...], *rest: Any) -> Volume:
+    def slow(paths: tuple[Path, ...], *rest: Any, **named: Any) -> Volume:
         if paths[0].name == "c.nii":
             reading.set()
             time.sleep(0.2)
             with claim(tmp_path / "out" / "c.nii") as mine:
                 is_free.append(mine)
-        return to_volume(paths, *rest)
+        return to_volume(paths, *rest, **named)
 
     monkeypatch.setattr(stages_module, "to_volume", slow)
     results = predict_cases(predictor, jobs)
