@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image
 
 from medconv.cli.main import COMMANDS
+from medconv.datamodules.demo_cells import draw_cells
 from medconv.training import build_task
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +86,17 @@ def newcomer(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     description = json.loads((own / "dataset.json").read_text())
     description |= {"training": description["training"][:10], "test": []}
     (own / "dataset.json").write_text(json.dumps(description))
+    _save_nuclei(folder / "nuclei")
     return folder
+
+
+def _save_nuclei(root: Path) -> None:
+    """Ten small pictures of cells with numbered masks, as PNG of unknown pixel size."""
+    for number in range(10):
+        cells = draw_cells(0, number)
+        for folder, values in (("images", cells.image), ("labels", cells.label)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values[:96, :96]).save(root / folder / f"nuclei_{number}.png")
 
 
 @pytest.mark.slow
