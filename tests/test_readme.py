@@ -25,6 +25,7 @@ from medconv.training import build_task
 
 ROOT = Path(__file__).parents[1]
 SHORT_FIT = ["--config=debug", "--data.init_args.steps_per_epoch=2", "--data.init_args.batch_size=2"]
+SMALL_PATCH = "--data.init_args.patch_size=[64,64]"
 INSTALLING = [["git", "clone"], ["cd"], ["pip", "install", "-e", "."], ["pip", "install", "medconv"]]
 
 
@@ -58,7 +59,9 @@ def run(words: list[str], cwd: Path) -> None:
         case ["make", *targets]:
             _call(["make", "--dry-run", *targets], ROOT)
         case ["medconv", *rest] | ["python", "-m", "medconv", *rest]:
-            _call([sys.executable, "-m", "medconv", *rest, *(SHORT_FIT if rest[0] == "fit" else [])], cwd)
+            short = SHORT_FIT if rest[0] == "fit" else []
+            small = [SMALL_PATCH] if short and "nuclei" in rest else []  # its images are small too
+            _call([sys.executable, "-m", "medconv", *rest, *short, *small], cwd)
         case ["python", "-m", "pytest", *rest]:
             _call([sys.executable, "-m", "pytest", "--collect-only", "--quiet", *rest], ROOT)
         case known if any(known[: len(start)] == start for start in INSTALLING):
