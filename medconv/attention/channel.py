@@ -111,6 +111,8 @@ class ChannelAttention(Attention):
         first, last = excite.hidden, excite.last
         if type(first) is not nn.Linear or type(last) is not nn.Linear:  # replaced by something else
             return None
+        if first.bias is None or last.bias is None:
+            return None
         return GatePerceptron(first.weight, first.bias, last.weight, last.bias, self.gate == "centred")
 
     is_blind_to_places = True

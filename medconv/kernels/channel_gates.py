@@ -42,11 +42,10 @@ class GatePerceptron(NamedTuple):
     last_bias: Tensor
     centred: bool
 
-    @property
-    def fits(self) -> bool:
-        """Whether a program can hold a layer of it."""
-        hidden, channels = self.hidden_weight.shape
-        return next_power_of_2(hidden) * next_power_of_2(channels) <= _MOST_WEIGHTS
+    def fits(self, channels: int) -> bool:
+        """Whether it is one of so many channels, of which a program can hold a layer."""
+        hidden, known = self.hidden_weight.shape
+        return known == channels and next_power_of_2(hidden) * next_power_of_2(channels) <= _MOST_WEIGHTS
 
     def of_means(self, means: Tensor) -> Tensor:
         """The gates of means ``(B, C)``, by PyTorch's own functions."""

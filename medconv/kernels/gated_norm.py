@@ -47,7 +47,8 @@ def gated_instance_norm_act(
         >>> gated_instance_norm_act(x, one, zero, 1e-5, 0.01, gate) is None
         True
     """
-    if not is_usable(x) or not is_channels_last(x) or count(x.shape[2:]) <= 1 or not gate.fits:
+    is_dense = is_usable(x) and is_channels_last(x) and count(x.shape[2:]) > 1
+    if not is_dense or not gate.fits(x.shape[1]):
         return None
     # Triton launches on the current device, whatever device its arguments are on
     with torch.cuda.device_of(x):

@@ -82,8 +82,12 @@ def test_only_a_perceptron_of_the_means_is_offered_and_only_one_that_fits():
     means = torch.randn(2, 16, device=DEVICE)
     expected = 2 * torch.sigmoid(layer(16).excite(means))
     torch.testing.assert_close(perceptron.of_means(means), expected)
-    assert perceptron.fits
-    assert not ChannelAttention(3, 1024, reduction=4).gate_perceptron().fits
+    assert perceptron.fits(16)
+    assert not perceptron.fits(8)  # the layer itself says what it expected
+    assert not ChannelAttention(3, 1024, reduction=4).gate_perceptron().fits(1024)
+    without_bias = layer(16)
+    without_bias.excite.last = torch.nn.Linear(4, 16, bias=False)
+    assert without_bias.gate_perceptron() is None
     assert ChannelAttention(3, 16, kind="eca").gate_perceptron() is None
     assert ChannelAttention(3, 16, squeeze="mean_max").gate_perceptron() is None
 
