@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -12,6 +14,7 @@ from medconv.cli.watchers import progress_bar
 from medconv.datamodules import NiftiDataModule
 from medconv.models import UNet
 from medconv.training import DataWait, SegmentationTask, StepProgress, StopOnNonFinite
+from medconv.training.log_steps import has_logged, logs_now
 
 
 def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4):
@@ -51,6 +54,15 @@ class Fetches(StepProgress):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self.seen.append(self.get_metrics(trainer, pl_module) | {"loss": float(outputs["loss"])})
+
+
+@pytest.mark.parametrize(("every", "steps"), [(0, [0]), (1, [0, 1, 2, 3, 4, 5]), (3, [0, 2, 5])])
+def test_figures_are_fetched_at_the_steps_that_logged_them(every, steps):
+    def trainer(done):
+        return SimpleNamespace(log_every_n_steps=every, global_step=done)
+
+    assert [n for n in range(6) if logs_now(trainer(n), n)] == steps
+    assert [n for n in range(6) if has_logged(trainer(n + 1), n)] == steps
 
 
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used")

@@ -156,5 +156,5 @@ class EpochReport(pl.Callback):
             if key in metrics:
                 words.append(f"{title} {float(metrics[key]):{form}}")
         wait = next((c.waited_s for c in trainer.callbacks if isinstance(c, DataWait)), 0.0)  # type: ignore[attr-defined]
-        words.append(f"{time.perf_counter() - self._start_s:.1f} s (waited for data {wait:.1f} s)")
+        words.append(f"{time.perf_counter() - self._start_s:.2f} s (waited for data {wait:.2f} s)")
         log.info("  ".join(words))

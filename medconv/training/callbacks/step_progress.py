@@ -7,6 +7,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from medconv.training.log_steps import has_logged
+
 _SHOWN = ("train/loss_step", "wait_s")
 
 
@@ -14,8 +16,8 @@ class StepProgress(TQDMProgressBar):
     """Lightning's progress bar with the last logged loss and the seconds waited for data.
 
     What is logged with ``prog_bar=True`` Lightning fetches from the device after every step, shown or not. The host
-    then never gets ahead of the device, and a small network's step takes a third longer. Here the figures of logged
-    steps are fetched when they are logged.
+    then never gets ahead of the device, and a small network's step takes a third longer. So training logs nothing that
+    way, and another bar shows no loss; here the figures of logged steps are fetched when they are logged.
     """
 
     def __init__(self) -> None:
@@ -26,8 +28,7 @@ class StepProgress(TQDMProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Fetch the figures of a logged step, then draw the bar."""
-        # the step that was logged has been counted by now
-        if batch_idx == 0 or trainer.global_step % max(trainer.log_every_n_steps, 1) == 0:  # type: ignore[attr-defined]
+        if has_logged(trainer, batch_idx):
             logged = trainer.callback_metrics
             self._figures = {name: float(logged[name]) for name in _SHOWN if name in logged}
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
