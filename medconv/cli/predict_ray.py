@@ -154,7 +154,7 @@ def ray_pool(options: Namespace) -> Iterator[RayPool]:
         raise ConfigError(
             f"--engine ray chooses devices itself: expected --device auto, cuda or cpu, got {options.device!r}"
         )
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get("RAY_ADDRESS") or "local"  # set to nothing is not set
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="medconv-", ignore_cleanup_errors=True)))
         stack.enter_context(_hushed(folder, is_local=address == "local"))

@@ -150,8 +150,8 @@ class CaseStages:
         """As ``goes_alone``, from the header of the case, before it is read."""
         try:
             header = reader_for(case.paths[0], case.layout).read_header(case.paths[0])
-        except (MedconvError, OSError):
-            return False  # reading it says what is wrong
+        except Exception:  # whatever it is: reading the case meets it again and keeps it with the case
+            return False
         return not self._fits_beside_others(header, str(case.paths[0]))
 
     def compute(self, way: CaseOnItsWay) -> CaseOnItsWay:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import Namespace
 from tiny_checkpoint import save_checkpoint
 
 from medconv.cli.main import main
@@ -182,6 +183,21 @@ def test_a_cluster_that_is_not_there_is_told_at_once(
     )
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     assert not {"RAY_BACKEND_LOG_LEVEL", "RAY_DATA_LOGGING_CONFIG"} & set(os.environ)
+
+
+def test_an_address_that_is_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from medconv.cli import predict_ray
+
+    class StartedError(Exception):
+        pass
+
+    def start(*_: object) -> None:
+        raise StartedError
+
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    monkeypatch.setattr(predict_ray, "_local_start", start)
+    with pytest.raises(StartedError), predict_ray.ray_pool(Namespace(device="cpu", devices=1)):
+        pass
 
 
 class Lossy:

@@ -106,3 +106,17 @@ def test_what_needs_all_memory_is_known_from_the_header(checkpoint: Path, scans:
     assert not CaseStages(predictor).needs_all_memory(broken)
     small = Predictor.from_checkpoint(checkpoint, device="cpu", memory_gb=1e-3)
     assert CaseStages(small).needs_all_memory(case)
+
+
+def test_a_header_that_fails_in_an_unknown_way_stays_with_its_case(
+    checkpoint: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a header that nobody has thought of")
+
+    (case,) = collect_inputs([scans / "a.nii.gz"])
+    monkeypatch.setattr("medconv.io.nifti.read_header", fail)
+    monkeypatch.setattr("medconv.inference.case_stages.to_volume", fail)
+    result = CaseActor([checkpoint], {"device": "cpu"}).predict(case, tmp_path / "a.nii.gz")
+    assert result.status == "failed"
+    assert "ZeroDivisionError: a header that nobody has thought of" in result.message
