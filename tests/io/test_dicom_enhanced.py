@@ -189,6 +189,16 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
         read_volume(folder)
 
 
+@pytest.mark.parametrize("tag", ["Rows", "Columns"])
+def test_a_file_without_the_size_of_its_frames_is_named(tmp_path: Path, tag: str) -> None:
+    folder = save_enhanced(tmp_path / "mr")
+    dataset = dcmread(folder / "all.dcm")
+    delattr(dataset, tag)
+    dataset.save_as(folder / "all.dcm")
+    with pytest.raises(BadImageError, match=r"all\.dcm: damaged|none with voxels"):
+        read_header(folder)
+
+
 def test_a_frame_that_lies_apart_is_no_grid(tmp_path: Path) -> None:
     def moved(dataset: Dataset) -> None:
         (place,) = frames(dataset)[1].PlanePositionSequence  # of the first slice

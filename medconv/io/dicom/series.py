@@ -60,7 +60,7 @@ def read_series(folder: str | Path) -> Series:
     _check_kind(files, name)
     _check_one_series(list(files.values()), name)
     enhanced = next(filter(is_enhanced, files.values()), None)
-    headers = files if enhanced is None else frames_as_slices(next(iter(files)), name)
+    headers = files if enhanced is None else _frames(next(iter(files)), name)
     slices = list(headers.values())
     _same(headers, lambda h: (int(h.Rows), int(h.Columns)), name, "rows and columns")
     spacing = _same_numbers(headers, "PixelSpacing", 2, _SAME_SPACING_MM, name)
@@ -112,6 +112,15 @@ def _header(path: Path) -> Dataset:
         raise BadImageError(
             f"{path}: damaged or not DICOM ({error}); copy it again from its source"
         ) from error
+
+
+def _frames(path: Path, name: str) -> dict[Path, Dataset]:
+    try:
+        return frames_as_slices(path, name)
+    except BadImageError:
+        raise
+    except DAMAGE as error:
+        raise BadImageError(f"{path}: damaged ({error}); copy it again from its source") from error
 
 
 def _scale(header: Dataset) -> tuple[float, float]:
