@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from medconv.cli.complete_words import complete_words, split_words
 from medconv.cli.fold import choose_fold
 from medconv.cli.init_from import init_from
-from medconv.cli.out_of_memory import explain_out_of_memory, is_out_of_memory
+from medconv.cli.out_of_memory import explain_out_of_memory, is_out_of_memory, smaller_batch
 from medconv.cli.outcome import report_outcome
 from medconv.cli.paths import require_file
 from medconv.cli.plain_speech import speak_plainly
@@ -177,7 +177,9 @@ class MedconvCLI(LightningCLI):
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
             resumed = self.run.resume_from is not None
-            keep_plan(self.datamodule, resolved["data"], self.run.path, resumed=resumed)
+            # None or -1: no such limit
+            epochs = self.trainer.max_epochs if (self.trainer.max_epochs or 0) > 0 else None
+            keep_plan(self.datamodule, resolved["data"], self.run.path, epochs, resumed=resumed)
             write_text(self.run.path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:
@@ -202,7 +204,7 @@ class MedconvCLI(LightningCLI):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise MedconvError(explain_out_of_memory(error, self.datamodule)) from error
+            raise MedconvError(explain_out_of_memory(error, self.datamodule, self._smaller(error))) from error
 
     def after_fit(self) -> None:
         """Measure the best checkpoint on whole unseen cases."""
@@ -223,6 +225,10 @@ class MedconvCLI(LightningCLI):
     after_test = after_validate
 
     # --- parts -------------------------------------------------------------------------------------
+
+    def _smaller(self, error: BaseException) -> int | None:
+        device, is_mixed = self.trainer.strategy.root_device, "16" in str(self.trainer.precision)
+        return smaller_batch(error, self.model.network, self.datamodule, device, is_mixed=is_mixed)
 
     def _take_over_weights(self, checkpoint: str | None) -> None:
         if checkpoint is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from medconv.datamodules import SegmentationDataModule
-from medconv.planning import Proposal
+from medconv.planning import Proposal, TrainingPlan
 
 
 def settle_network(init_args: MutableMapping[str, Any], data: SegmentationDataModule) -> str:
@@ -31,18 +32,21 @@ def keep_plan(
     data: SegmentationDataModule,
     data_config: MutableMapping[str, Any],
     folder: Path,
+    epochs: int | None,
     *,
     resumed: bool = False,
 ) -> None:
     """Write the plan into the folder of a run, and let the run's configuration name that copy.
 
-    The file that was given may be edited or moved; the checkpoints of the run are measured with this one. A run that
-    continues keeps the plan that it began with; a patch or batch that differs is noted in its configuration.
+    The file that was given may be edited or moved; the checkpoints of the run are measured with this one. It names the
+    batch and the steps that the run has, whoever chose them. A run that continues keeps the plan that it began with; a
+    patch or batch that differs is noted in its configuration.
 
     Args:
         data: With its plan prepared.
         data_config: Of the run and its checkpoints; changed where a plan file was given.
         folder: Of the run.
+        epochs: At the most; ``None`` where the run ends by steps or minutes.
         resumed: Whether the run continues from a checkpoint.
     """
     if data.proposal is None:
@@ -50,7 +54,7 @@ def keep_plan(
     kept = folder / "plan.yaml"
     is_new = not (resumed and kept.is_file())
     if is_new:
-        data.proposal.save(kept)
+        as_trained(data.proposal, data, epochs).save(kept)
     if data.plan_file is not None:
         data_config["init_args"]["plan"] = str(kept)
         if not is_new:
@@ -58,6 +62,30 @@ def keep_plan(
                 "patch_size": list(data.plan.patch_size),
                 "batch_size": data.batch_size,
             }
+
+
+def as_trained(proposal: Proposal, data: SegmentationDataModule, epochs: int | None) -> Proposal:
+    """The proposal with the batch and the steps of a run; what differs has the run as its reason.
+
+    Args:
+        proposal: Of the plan file, or made now.
+        data: Of the run.
+        epochs: At the most; ``None`` where the run ends by steps or minutes: the planned number then stays, with a
+            word about that.
+    """
+    planned = proposal.training
+    training = TrainingPlan(data.batch_size, data.steps_per_epoch, epochs or planned.epochs)
+    before, now = asdict(planned), asdict(training)
+    reasons = {
+        f"training.{name}": f"the configuration of the run; planned were {before[name]}"
+        for name in now
+        if now[name] != before[name]
+    }
+    if epochs is None:
+        reasons["training.epochs"] = (
+            "planned; the run ends by its steps or its minutes instead, see config.yaml"
+        )
+    return replace(proposal, training=training, reasons={**proposal.reasons, **reasons})
 
 
 def fill_stages(init_args: MutableMapping[str, Any], proposal: Proposal) -> str:

@@ -60,14 +60,17 @@ def largest_fitting(
     )
 
 
-def peak_of_step(network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device) -> int | None:
-    """Peak memory of a training step on random patches in bfloat16, with AdamW; the network is left as it was.
+def peak_of_step(
+    network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device, *, is_mixed: bool = True
+) -> int | None:
+    """Peak memory of a training step on random patches, with AdamW; the network is left as it was.
 
     Args:
         network: On any device; copied.
         plan: Of the data: patch, labels and regions.
         batch_size: Patches.
         device: A GPU.
+        is_mixed: Whether in bfloat16, or in the type of the weights.
 
     Returns:
         Bytes, or ``None`` where they were more than the device has.
@@ -81,7 +84,7 @@ def peak_of_step(network: SegmentationModel, plan: Plan, batch_size: int, device
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     try:
-        train_one_step(network, plan, batch_size, device)
+        train_one_step(network, plan, batch_size, device, is_mixed=is_mixed)
         return torch.cuda.max_memory_allocated(device) - before
     except torch.cuda.OutOfMemoryError:
         return None
@@ -89,7 +92,9 @@ def peak_of_step(network: SegmentationModel, plan: Plan, batch_size: int, device
         torch.cuda.empty_cache()
 
 
-def train_one_step(network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device) -> float:
+def train_one_step(
+    network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device, *, is_mixed: bool = True
+) -> float:
     """Forward, loss, backward and update of a copy of a network on random patches of a plan; returns the loss.
 
     Two steps, because the optimiser takes its memory in the first.
@@ -104,7 +109,7 @@ def train_one_step(network: SegmentationModel, plan: Plan, batch_size: int, devi
     try:
         for _ in range(2):
             optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
                 loss = loss_of(model(image), label)
             loss.backward()
             optimizer.step()

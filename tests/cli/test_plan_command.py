@@ -23,7 +23,7 @@ from medconv.datamodules import NiftiDataModule
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import discover
 from medconv.models import activation_bytes, build_network
-from medconv.planning import Plan, Proposal, plan_stages, propose
+from medconv.planning import Plan, Proposal, TrainingPlan, plan_stages, propose
 
 NETWORK = {"class_path": "UNet", "init_args": {"conv": "DynamicConv"}}
 
@@ -163,7 +163,9 @@ def test_fit_follows_the_plan(root: Path, tmp_path: Path) -> None:
     resolved = yaml.safe_load((tmp_path / "runs/fit/config.yaml").read_text())
     kept = tmp_path / "runs/fit/plan.yaml"
     assert resolved["data"]["init_args"]["plan"] == str(kept)
-    assert Proposal.load(kept) == Proposal.load(plan)
+    trained, planned = Proposal.load(kept), Proposal.load(plan)
+    assert (trained.plan, trained.network) == (planned.plan, planned.network)
+    assert trained.training.steps_per_epoch == 2
     plan.unlink()  # the checkpoint is measured with the copy
     measure = [sys.executable, "-m", "medconv", "validate", str(tmp_path / "runs/fit/best.ckpt")]
     done = subprocess.run(measure, capture_output=True, text=True)
@@ -301,10 +303,30 @@ def test_a_run_keeps_its_plan_and_names_the_copy_where_one_was_given(root: Path,
     data = NiftiDataModule(root)
     data.prepare_plan()
     config: dict[str, dict[str, object]] = {"init_args": {"plan": None}}
-    keep_plan(data, config, tmp_path / "run")
+    keep_plan(data, config, tmp_path / "run", data.proposal.training.epochs)
     assert Proposal.load(tmp_path / "run/plan.yaml") == data.proposal
     assert config["init_args"]["plan"] is None
     given = NiftiDataModule(root, plan=tmp_path / "run/plan.yaml")
     given.prepare_plan()
-    keep_plan(given, config, tmp_path / "other")
+    keep_plan(given, config, tmp_path / "other", data.proposal.training.epochs)
     assert config["init_args"]["plan"] == str(tmp_path / "other/plan.yaml")
+
+
+def test_the_kept_plan_names_the_batch_and_the_steps_of_the_run(root: Path, tmp_path: Path) -> None:
+    data = NiftiDataModule(root, batch_size=3, steps_per_epoch=7)
+    data.prepare_plan()
+    assert data.proposal is not None
+    planned = data.proposal.training
+    assert (planned.batch_size, planned.steps_per_epoch) != (3, 7)
+    keep_plan(data, {}, tmp_path, 11)
+    kept = Proposal.load(tmp_path / "plan.yaml")
+    assert kept.training == TrainingPlan(3, 7, 11)
+    assert kept.plan == data.proposal.plan
+    text = f"the configuration of the run; planned were {planned.batch_size}"
+    assert kept.reasons["training.batch_size"] == text
+    keep_plan(data, {}, tmp_path, None)
+    kept = Proposal.load(tmp_path / "plan.yaml")
+    assert kept.training == TrainingPlan(3, 7, planned.epochs)
+    assert kept.reasons["training.epochs"].startswith(
+        "planned; the run ends by its steps or its minutes instead"
+    )
