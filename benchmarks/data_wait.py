@@ -74,9 +74,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--store", default="auto", choices=["auto", "device", "disk"])
     parser.add_argument("--precision", default="bf16-mixed")
-    parser.add_argument("--cases", type=int, default=CASES)
-    parser.add_argument("--edge", type=int, default=EDGE)
-    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--cases", type=int, default=CASES, help="of the drawn ones")
+    parser.add_argument("--edge", type=int, default=EDGE, help="of the drawn ones, in voxels")
+    parser.add_argument("--patch", type=int, default=128, help="of the drawn ones, in voxels")
     parser.add_argument(
         "--steps", type=int, default=None, help="in an epoch; default 250, of the large ones 100"
     )
@@ -90,7 +90,8 @@ def parse() -> argparse.Namespace:
 def measure(name: str, args: argparse.Namespace) -> dict:
     """Epochs of one fit, without the first and the unfinished last one."""
     work = Path(args.work)
-    root = Path(args.root) if name == "hippocampus" else draw(work / "large", args.cases, args.edge)
+    drawn = work / f"drawn_{args.cases}x{args.edge}"
+    root = Path(args.root) if name == "hippocampus" else draw(drawn, args.cases, args.edge)
     steps = args.steps or (250 if name == "hippocampus" else 100)
     overlay = write_overlay(name, root, steps, args)
     config = ["--config", "hippocampus_plain"] if name == "hippocampus" else []

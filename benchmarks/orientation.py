@@ -43,6 +43,7 @@ def main() -> None:
     args = parse()
     work = Path(args.work)
     work.mkdir(parents=True, exist_ok=True)
+    require_same(args, work / "study.json")
     splits = divide(args, work / "splits.json")
     jobs = list(product(range(args.seeds), args.arms))  # seeds outside: arms of one seed run side by side
     with ThreadPoolExecutor(args.parallel) as pool:
@@ -86,6 +87,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def require_same(args: argparse.Namespace, path: Path) -> None:
+    """Networks of an earlier call are taken over, so they must have been trained alike."""
+    asked = {name: getattr(args, name) for name in ("set", "root", "minutes", "parallel", "overlay")}
+    if path.exists() and (before := json.loads(path.read_text())) != asked:
+        raise SystemExit(
+            f"{path.parent} holds networks of {before}, asked for are {asked}; take another --work"
+        )
+    path.write_text(json.dumps(asked) + "\n")
+
+
 def divide(args: argparse.Namespace, path: Path) -> Path:
     """One division for all: some images at random, or the last slices of a stack."""
     names = sorted(p.stem for p in (Path(args.root) / "images").iterdir() if not p.name.startswith("."))
@@ -102,6 +113,8 @@ def run(command: list[str], log: Path, args: argparse.Namespace) -> str:
         [sys.executable, "-m", "medconv", *command],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": threads},
     )  # fmt: skip
+    if done.returncode:
+        log = log.with_suffix(".failed.log")  # a log under its own name says that the step is done
     log.write_text(done.stdout)
     if done.returncode:
         raise SystemExit(f"{command[0]} ended with {done.returncode}; see {log}\n{done.stdout[-1500:]}")
