@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     names = distinct_names(paths, "tables")
     tables = {name: _read(path) for name, path in zip(names, paths, strict=True)}
     _require_one_kind(tables)
+    _require_meaning(options.empties, tables)
     if options.output:
         require_output_folder(options.output)
     tables, complaints = _shared_part(tables)
@@ -82,6 +83,15 @@ def _require_one_kind(tables: Mapping[str, Table]) -> None:
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{name} is one of {kind}" for name, kind in kinds.items())
         raise ConfigError(f"expected tables of one kind, {told}; evaluate all of them alike")
+
+
+def _require_meaning(empties: float | str, tables: Mapping[str, Table]) -> None:
+    """Refuse a policy for distances where there are none."""
+    kind = _KINDS[type(next(iter(tables.values()))).__name__]
+    if empties != "diagonal" and kind != "structures":
+        raise ConfigError(
+            f"--empties: has no meaning for tables of {kind}, which hold no distances; leave it out"
+        )
 
 
 def _shared_part(tables: Mapping[str, Table]) -> tuple[dict[str, Table], list[str]]:

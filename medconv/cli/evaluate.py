@@ -135,7 +135,7 @@ def _parser() -> ArgumentParser:
         "--thresholds",
         type=list[float] | None,
         default=None,
-        help="of probabilities of membrane; default 0, 0.1 … 0.9",
+        help="membrane is where its probability is at least so large; default 0.1, 0.2 … 1",
     )
     add(
         "--ignore-label",

@@ -45,6 +45,7 @@ _KINDS = {
     "contrast": "factors on the distance from the mean, clipped to the range of the image",
     "gamma": "powers of values scaled to 0-1",
 }
+_TOLERANCE_MM = 1.0
 _DEFAULT_KINDS = ("rotate", "noise", "blur", "contrast")
 
 
@@ -131,6 +132,10 @@ def _measure(options: Namespace, plan: Plan) -> Measure:
 
     if plan.instances:
         check_scores(options.scores, INSTANCE_SCORES)
+        if options.tolerance_mm != _TOLERANCE_MM:
+            raise ConfigError(
+                "--tolerance-mm: has no meaning for single objects, whose scores hold no distance; leave it out"
+            )
         return Objects()
     chosen = check_scores(options.scores)
     structures = Structures(
@@ -199,7 +204,7 @@ def _parse(words: Sequence[str]) -> Namespace:
         default=[],
         help="what to measure: dice nsd hd95_mm …, of objects ap_50 ap_75 pq …; default: dice, or ap_50 pq",
     )
-    add("--tolerance-mm", type=float, default=1.0, help="of the normalised surface Dice")
+    add("--tolerance-mm", type=float, default=_TOLERANCE_MM, help="of the normalised surface Dice")
     add("--names", nargs="+", type=str, default=[], help="what to call the checkpoints")
     add("--limit", type=int, default=None, help="examine at most so many cases, the first ones")
     add("--all-cases", action="store_true", help="examine cases that a checkpoint was trained on, too")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
+from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
@@ -43,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
     predictor = _predictor(options)
     # references are paired with masks, or with the images that the checkpoint gets
-    matching = match_cases(options.images if predictor else options.predictions, options.references)
+    predictions = options.images if predictor else options.predictions
+    matching = match_cases(predictions, options.references, layout=layout_of(options))
     if not matching.pairs:
         raise DatasetError(
             f"expected predictions and references of one name, got none ({_unpaired(matching)})"
@@ -69,7 +71,7 @@ def _tune_objects(predictor: Predictor, matching: Matching, output: str) -> int:
     usable = []
     for pair in matching.pairs:
         try:
-            tuner.see_reference(_read(pair.reference, None).data[0])
+            tuner.see_reference(_read(pair, pair.reference, None).data[0])
             usable.append(pair)
         except MedconvError as error:
             problems[pair.case_id] = str(error)
@@ -92,8 +94,8 @@ def _tune_objects(predictor: Predictor, matching: Matching, output: str) -> int:
 def _try_objects(tuner: SeparationTuner, predictor: Predictor, pair: Pair) -> None:
     from medconv.io import read_image, require_same_grid
 
-    image = read_image([pair.prediction], channels=predictor.plan.in_channels)
-    reference = _read(pair.reference, None)
+    image = read_image([pair.prediction], channels=predictor.plan.in_channels, layout=pair.layout)
+    reference = _read(pair, pair.reference, None)
     require_same_grid(reference, image)
     tuner.add(predictor.fields(image), reference.data[0])
 
@@ -119,7 +121,7 @@ def _count(
     usable = []
     for pair in pairs:
         try:
-            reference = _read(pair.reference, tuner.num_classes)
+            reference = _read(pair, pair.reference, tuner.num_classes)
             tuner.see_reference(reference.data[0], reference.geometry.spacing_mm)
             usable.append(pair)
         except MedconvError as error:
@@ -127,7 +129,7 @@ def _count(
     progress = Progress(len(usable), sys.stderr)
     for pair in progress.over(usable, name=lambda pair: pair.case_id):
         try:
-            reference = _read(pair.reference, tuner.num_classes)
+            reference = _read(pair, pair.reference, tuner.num_classes)
             labels = _labels(pair, reference, predictor, tuner.num_classes)
             tuner.add(labels, reference.data[0], reference.geometry.spacing_mm)
         except MedconvError as error:
@@ -135,21 +137,23 @@ def _count(
     progress.clear()
 
 
-def _read(path: Path, num_classes: int | None) -> Volume:
-    """A label map; without a number of classes, one of numbered objects."""
-    from medconv.io import reader_for
+def _read(pair: Pair, path: Path, num_classes: int | None) -> Volume:
+    """A label map of a pair; without a number of classes, one of numbered objects."""
+    from medconv.evaluation.read_pair import reader_of
 
-    return reader_for(path).read_labels(path, allowed=None if num_classes is None else range(num_classes))
+    return reader_of(pair, path).read_labels(
+        path, allowed=None if num_classes is None else range(num_classes)
+    )
 
 
 def _labels(pair: Pair, reference: Volume, predictor: Predictor | None, num_classes: int) -> Any:
     from medconv.io import require_same_grid
 
     if predictor is None:
-        mask = _read(pair.prediction, num_classes)
+        mask = _read(pair, pair.prediction, num_classes)
         require_same_grid(reference, mask)
         return mask.data[0]
-    prediction = predictor.predict(pair.prediction)
+    prediction = predictor.predict(pair.prediction, layout=pair.layout)
     require_same_grid(reference, prediction.volume)
     return prediction.labels.reshape(prediction.volume.shape)
 
@@ -158,8 +162,12 @@ def _predictor(options: Namespace) -> Predictor | None:
     if not options.predictions.lower().endswith(".ckpt"):
         if options.images:
             raise ConfigError("-i goes with a checkpoint; a folder of masks needs no images, leave it out")
-        if options.mirror or options.device != "auto":
-            option = "--mirror" if options.mirror else "--device"
+        asked = {
+            "--mirror": options.mirror,
+            "--device": options.device != "auto",
+            "--channel": options.channel,
+        }
+        for option in (option for option, is_asked in asked.items() if is_asked):
             raise ConfigError(
                 f"{option} goes with a checkpoint; a folder of masks needs no network, leave it out"
             )
@@ -179,9 +187,7 @@ def _names(predictor: Predictor | None, declared: Mapping[int, str]) -> dict[int
 
 
 def _largest_label(matching: Matching) -> int:
-    from medconv.io import reader_for
-
-    return max(int(reader_for(p.reference).read_labels(p.reference).data.max()) for p in matching.pairs)
+    return max(int(_read(p, p.reference, None).data.max()) for p in matching.pairs)
 
 
 def _unpaired(matching: Matching) -> str:
@@ -211,8 +217,9 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("-i", "--images", type=str, default=None, help="folder of the images, with a checkpoint")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps, with a checkpoint")
     add("--mirror", action="store_true", help="average over mirrored copies, with a checkpoint")
+    add_layout_options(parser)
     add_plugin_option(parser)
-    options = parse(parser, words)
+    options = parse(parser, words, LAYOUT_EXAMPLES)
     if Path(options.output).suffix not in (".yaml", ".yml"):
         raise ConfigError(f"-o: expected a file ending in .yaml, got {options.output}")
     require_output_folder(Path(options.output).parent)

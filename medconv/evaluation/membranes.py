@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from medconv.metrics.membrane import MEMBRANE_THRESHOLDS, measure_membrane
 
 _ROUNDING = 1e-4
 """Probabilities are stored in steps of 1/32768."""
+
+_MOST_LABELS = 32
+"""A map with more different values holds grey values."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,14 @@ class Membranes:
         Raises:
             MedconvError: A file cannot be read or holds something else, or both differ in shape.
         """
-        reference = reader_of(pair, pair.reference).read_labels(pair.reference)
         prediction = self.read_prediction(pair)
+        reference = self._labels(pair, pair.reference)
         if prediction.shape != reference.shape:
             raise GeometryError(
                 f"{pair.prediction}: expected the shape {reference.shape} of {pair.reference}, got {prediction.shape}; "
                 "pair the right files"
             )
-        return measure_membrane(pair.case_id, prediction, reference.data[0], self.label, self.thresholds)
+        return measure_membrane(pair.case_id, prediction, reference, self.label, self.thresholds)
 
     def read_prediction(self, pair: Pair) -> npt.NDArray[Any]:
         """Labels as whole numbers, or the probability of membrane as floating point; ``(*S)``.
@@ -61,9 +65,25 @@ class Membranes:
                 )
             return self._shares(data[self.label], pair)
         if (data == np.round(data)).all():
-            labels: npt.NDArray[Any] = reader.read_labels(pair.prediction).data[0]
-            return labels
+            return self._labels(pair, pair.prediction)
         return self._shares(data[0], pair)
+
+    def _labels(self, pair: Pair, path: Path) -> npt.NDArray[Any]:
+        """Labels ``(*S)``; grey values, and membrane of another number, are not measured in silence."""
+        labels: npt.NDArray[Any] = reader_of(pair, path).read_labels(path).data[0]
+        values = np.unique(labels)
+        if len(values) > _MOST_LABELS:
+            raise BadImageError(
+                f"{path}: expected labels, or probabilities of membrane from 0 to 1, got {len(values)} different whole "
+                f"numbers up to {values[-1]}; divide by the largest possible one, and turn it round where membrane "
+                "is dark"
+            )
+        if len(values) > 1 and self.label not in values:
+            raise BadImageError(
+                f"{path}: expected membrane to be {self.label}, got {', '.join(map(str, values))}; say which of them "
+                "it is with --membrane-label"
+            )
+        return labels
 
     def _shares(self, data: npt.NDArray[Any], pair: Pair) -> npt.NDArray[Any]:
         low, high = float(data.min()), float(data.max())

@@ -11,7 +11,8 @@ from typing import Any
 from medconv import __version__
 from medconv.errors import DatasetError
 from medconv.export.parity import Parity
-from medconv.inference import Checkpoint
+from medconv.inference import Checkpoint, Separation
+from medconv.metrics import INSTANCE_SCORES
 from medconv.planning import Plan
 
 _NORMALIZATIONS = {
@@ -45,20 +46,29 @@ class Statement:
 
 
 def read_figures(checkpoint: Path) -> dict[str, Any]:
-    """The summary of ``table.json`` beside a checkpoint; empty where there is none.
+    """The summaries of ``table.json`` and, of single objects, ``objects.json`` beside a checkpoint.
+
+    Returns:
+        ``summary`` and ``tolerances_mm``, and ``objects``; nothing of a file that is absent.
 
     Raises:
-        DatasetError: The file is there and cannot be read.
+        DatasetError: A file is there and cannot be read.
     """
-    path = checkpoint.parent / "table.json"
+    table, objects = (_read_table(checkpoint.parent / name) for name in ("table.json", "objects.json"))
+    found = {"objects": objects["summary"]} if objects else {}
+    if table:
+        tolerances = table["conventions"].get("nsd_tolerance_mm", {})
+        found |= {"summary": table["summary"], "tolerances_mm": tolerances}
+    return found
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """Summary and conventions of a table; empty where there is none."""
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "summary": dict(content["summary"]),
-            "tolerances_mm": content["conventions"]["nsd_tolerance_mm"],
-        }
+        return {"summary": dict(content["summary"]), "conventions": dict(content["conventions"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"{path}: expected the table that medconv fit writes ({type(error).__name__}: {error}); measure it again "
@@ -84,14 +94,13 @@ def model_card(
     """
     parts = [
         f"# {statement.name}\n",
-        f"Segments {_listed(list(checkpoint.plan.label_names.values())[1:])} in "
-        f"{_listed(checkpoint.plan.channel_names)}. Exported by medconv {__version__} from a checkpoint of "
-        f"medconv {checkpoint.version}"
+        f"{_task(checkpoint.plan)} in {_listed(checkpoint.plan.channel_names)}. Exported by medconv "
+        f"{__version__} from a checkpoint of medconv {checkpoint.version}"
         + (f", trained for {checkpoint.step:,} steps" if checkpoint.step else "")
         + (f", by {statement.authors}" if statement.authors else "")
         + ".\n",
         "## Labels\n",
-        _table(["value", "name"], [[str(k), name] for k, name in checkpoint.plan.label_names.items()]),
+        _labels(checkpoint.plan),
         "## What the network expects\n",
         *_plan_lines(checkpoint.plan),
         "\n## Figures\n",
@@ -123,17 +132,81 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     ):
         how = _NORMALIZATIONS[kind].format(**(intensity.to_dict() if intensity else {}))
         yield f"2. Channel {number}, {name}: {how}."
-    yield f"3. Resampled to {spacing} mm, linearly."
+    yield (
+        f"3. Resampled to {spacing} mm, linearly."
+        if plan.unit == "mm"
+        else "3. Pixels as they are, of any size."
+    )
     yield (
         f"4. Tiles of {size} voxels that overlap by half, blended by a Gaussian (σ = 1/8 of the tile); the network "
-        "gives one logit a class."
+        f"gives one logit a {'region' if plan.regions else 'class'}."
     )
-    yield "5. Logits brought back to the scan's own grid linearly; the largest is the label."
+    yield f"5. Logits brought back to the image's own grid linearly; {_decision(plan)}."
+
+
+def _decision(plan: Plan) -> str:
+    """How labels or objects come of the scores."""
+    usual = Separation()
+    grown = (
+        f"objects start where the height is above {usual.seed_threshold:g} and grow downhill (watershed) as far as the "
+        f"probability of the foreground is above {usual.mask_threshold:g}, unless thresholds were tuned"
+    )
+    if plan.instances is None:
+        return (
+            "each region is where its logit is above 0, and later ones overwrite earlier ones: "
+            f"{_listed(list(plan.regions))}"
+            if plan.regions
+            else "the largest is the label"
+        )
+    if plan.regions:
+        return (
+            "the sigmoid of the first is the probability of the foreground, the mean of all sigmoids the height (how "
+            f"near to the middle of its object a voxel is); {grown}"
+        )
+    return (
+        f"of their softmax, inside and rim add up to the foreground, and inside alone is the height; {grown}"
+    )
+
+
+def _task(plan: Plan) -> str:
+    if plan.instances is not None:
+        return f"Tells single objects ({plan.instances.name}) apart"
+    return f"Segments {_listed(list(plan.label_names.values())[1:])}"
+
+
+def _labels(plan: Plan) -> str:
+    names = _table(["value", "name"], [[str(k), name] for k, name in plan.label_names.items()])
+    if plan.instances is None:
+        return names
+    outputs = list(plan.regions) or list(plan.label_names.values())
+    return (
+        "Masks of `medconv predict` hold one number an object, from 1, and 0 for the background. The network itself "
+        f"was taught these labels, made from such maps; its outputs are {_listed(outputs)}.\n\n{names}"
+    )
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
     if not figures:
         return "None: no table.json lay beside the checkpoint.\n"
+    parts = [_object_figures(figures["objects"])] if "objects" in figures else []
+    return "\n".join([*parts, *([_structure_figures(figures)] if "summary" in figures else [])])
+
+
+def _object_figures(summary: Mapping[str, Any]) -> str:
+    scores = ("ap_50", "ap_75", "pq", "aji")
+    rows = [
+        [title, *(_number(summary.get(f"{over}_{score}"), 3) for score in scores)]
+        for title, over in (("mean over images", "mean"), ("pooled over objects", "pooled"))
+    ]
+    counts = (
+        f"{summary.get('ref_objects', '?')} objects in {summary.get('n_images', '?')} images that training kept aside; "
+        f"at an IoU of 0.5 {summary.get('missed', '?')} were missed and {summary.get('invented', '?')} invented."
+    )
+    head = ["single objects", *(INSTANCE_SCORES[score].title for score in scores)]
+    return f"{counts} AP = TP / (TP + FP + FN).\n\n{_table(head, rows)}"
+
+
+def _structure_figures(figures: Mapping[str, Any]) -> str:
     summary = figures["summary"]
     rows = [
         [

@@ -42,7 +42,14 @@ class CasePlans:
         self._held_bytes: int | None = None
 
     def of(
-        self, record: Record, channels: int, name: str, *, probabilities: bool, overlapped: bool
+        self,
+        record: Record,
+        channels: int,
+        name: str,
+        *,
+        probabilities: bool,
+        overlapped: bool,
+        probability_bytes: int = 2,
     ) -> Iterator[BytePlan]:
         """One plan a way that stays within the limits, the quickest first; none is reckoned before it is needed.
 
@@ -52,13 +59,16 @@ class CasePlans:
             name: How errors call it.
             probabilities: Whether those of all classes are kept.
             overlapped: Whether other cases are read and written meanwhile.
+            probability_bytes: Of each one that is kept.
 
         Raises:
             MedconvError: It does not fit into memory in any way.
         """
         engine = self._engine
         weights = engine.weight_bytes
-        kept = 2 * engine.preprocessor.plan.num_classes * prod(record.shape) if probabilities else 0
+        kept = 0
+        if probabilities:
+            kept = probability_bytes * engine.preprocessor.plan.num_classes * prod(record.shape)
 
         def reckoned(way: Way) -> BytePlan:
             size = engine.case_size(record, channels, way.device)
@@ -98,12 +108,15 @@ class CasePlans:
             MedconvError: It does not fit into memory in any way.
         """
         plans: list[BytePlan] = []
-        record, keeps = self._engine.preprocessor.record(volume), probabilities is not None
+        record = self._engine.preprocessor.record(volume)
+        reckoned = partial(self.of, record, volume.channels, volume.name, overlapped=overlapped)
+        if probabilities is None:
+            ways = reckoned(probabilities=False)
+        else:
+            ways = reckoned(probabilities=True, probability_bytes=probabilities.itemsize)
 
         def attempts() -> Iterator[tuple[str, Callable[[], T]]]:
-            for plan in self.of(
-                record, volume.channels, volume.name, probabilities=keeps, overlapped=overlapped
-            ):
+            for plan in ways:
                 plans.append(plan)
                 yield plan.way.words, partial(compute, volume, plan.way, watch, probabilities)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -224,20 +225,28 @@ class Predictor:
             warnings.warn(note, UserWarning, stacklevel=2)
         return prediction
 
-    def segment(self, volume: Volume, *, probabilities: bool = False, overlapped: bool = False) -> Prediction:
+    def segment(
+        self,
+        volume: Volume,
+        *,
+        probabilities: bool = False,
+        overlapped: bool = False,
+        probability_type: npt.DTypeLike = np.float16,
+    ) -> Prediction:
         """Label a volume that has been read.
 
         Args:
             volume: With as many channels as the plan.
             probabilities: See :meth:`predict`.
             overlapped: Whether other cases are read and written meanwhile, which takes memory.
+            probability_type: ``float16`` rounds probabilities to three digits; ``float32`` takes twice the memory.
 
         Raises:
             MedconvError: It does not fit into memory in any way.
         """
         watch = Stopwatch(self.device)
         shape, spacing_mm = volume.shape, volume.geometry.spacing_mm
-        kept = spacious_array((self.plan.num_classes, *shape), np.float16) if probabilities else None
+        kept = spacious_array((self.plan.num_classes, *shape), probability_type) if probabilities else None
         if has_objects := self.plan.instances is not None:
             fields = spacious_array((2, *shape), np.float16)
             compute = partial(self.engine.fields, fields=fields)

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.inference import Predictor
-from medconv.inference.spacious import spacious_array
-from medconv.inference.stopwatch import Stopwatch
 from medconv.io import Volume
 
 
@@ -52,11 +50,5 @@ def ask(arm: Arm, volume: Volume, *, probabilities: bool = False) -> Answer:
     Raises:
         MedconvError: It does not fit into memory in any way.
     """
-    labels = arm.predictor.segment(volume).labels.reshape(volume.shape)
-    if not probabilities:
-        return Answer(labels)
-    predictor = arm.predictor
-    plan = predictor.byte_plan(volume.geometry, volume.shape, volume.name, probabilities=True)
-    kept = spacious_array((predictor.plan.num_classes, *volume.shape), np.float32)
-    predictor.engine.labels(volume, plan.way, Stopwatch(), kept)
-    return Answer(labels, kept)
+    found = arm.predictor.segment(volume, probabilities=probabilities, probability_type=np.float32)
+    return Answer(found.labels.reshape(volume.shape), found.probabilities)

@@ -151,6 +151,10 @@ def test_two_tables_of_objects_are_compared(
     assert main(words) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("objects")]
     assert [re.split(" {2,}", line)[1] for line in lines] == ["mean AP", "AP@0.5", "PQ"]
+    assert main([*words, "--empties", "nan"]) == 2
+    assert (
+        "--empties: has no meaning for tables of objects, which hold no distances" in capsys.readouterr().err
+    )
     assert main([*words, "--scores", "[aji, splits]", "-o", str(tmp_path / "c")]) == 0
     assert [e["score"] for e in json.loads((tmp_path / "c/comparison.json").read_text())] == ["aji", "splits"]
     assert evaluate(nuclei[1], nuclei[1], "--label-names", "{1: x}", "-o", tmp_path / "classes") == 1
@@ -217,6 +221,26 @@ def test_masks_of_membrane_and_channels_of_probabilities_are_told_apart(
     save_tiff(tmp_path / "grey/slice_0.tif", np.float32(made[0][0] * 255.5))
     assert evaluate(tmp_path / "grey/slice_0.tif", tmp_path / "labels/slice_0.tif", "--membrane") == 1
     assert "expected labels, or probabilities of membrane from 0 to 1, got" in capsys.readouterr().err
+
+
+def test_whole_numbers_that_are_no_labels_of_membrane_are_not_measured_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = membranes(tmp_path)
+    for number, (shares, ref) in enumerate(made):
+        save_tiff(tmp_path / f"grey/slice_{number}.tif", np.round(255 * shares).astype(np.uint8))
+        save_tiff(tmp_path / f"dark/slice_{number}.tif", np.where(ref, 0, 7).astype(np.uint8))
+    labels = tmp_path / "labels"
+    assert evaluate(tmp_path / "grey", labels, "--membrane") == 1
+    seen = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"got \d+ different whole numbers up to \d+; divide by the largest possible one", seen)
+    for pair in ((tmp_path / "dark", labels), (labels, tmp_path / "dark")):
+        assert evaluate(*pair, "--membrane") == 1
+        seen = " ".join(capsys.readouterr().err.split())
+        assert "expected membrane to be 1, got 0, 7; say which of them it is with --membrane-label" in seen
+    words = ["--membrane", "--membrane-label", 0]
+    assert evaluate(tmp_path / "dark", tmp_path / "dark", *words) == 0
+    assert "V Rand        1.0000" in capsys.readouterr().out
 
 
 def test_regions_and_the_ignore_label_of_a_dataset_count(

@@ -58,6 +58,23 @@ def examination(
     return Examination(conditions, Classes(Structures(NAMES, ignore_label=ignored), surfaces), **options)
 
 
+def test_a_network_sees_each_view_once_also_where_probabilities_are_compared(
+    threshold: Arm, case: Case
+) -> None:
+    image, _ = read_case(case, threshold.predictor.plan)
+    threshold.predictor.segment(image)  # reckons the memory of a tile, once
+    patches: list[int] = []
+    network = threshold.predictor.engine.members[0].network
+    network.register_forward_pre_hook(lambda _, inputs: patches.append(len(inputs[0])))
+    threshold.predictor.segment(image)
+    once = sum(patches)
+    patches.clear()
+    found = list(examine_case(case, [threshold], examination(Condition("rotate", 90, "S"), surfaces=False)))
+    assert sum(patches) == 2 * once > 0
+    assert found[-1].agreement is not None
+    assert found[-1].agreement.probability_difference == 0
+
+
 def by_condition(findings: Any, arm: str) -> dict[Condition, Finding]:
     return {finding.condition: finding for finding in findings if finding.arm == arm}
 
