@@ -17,6 +17,7 @@ from medconv.metrics.grid import (
     diagonal_mm,
     foreground_box,
 )
+from medconv.metrics.length_unit import default_tolerance_mm
 from medconv.metrics.overlap import (
     CountArray,
     LabelRuns,
@@ -28,9 +29,6 @@ from medconv.metrics.overlap import (
 )
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, distances_in_box
-
-TOLERANCE_MM = 1.0
-"""Tolerance of the normalised surface Dice where none is given."""
 
 _MM3_PER_ML = 1000.0
 _DEFAULT = SurfaceConvention()
@@ -44,7 +42,7 @@ def measure_case(
     ref: Any,
     spacing_mm: Any,
     label_names: Mapping[int, str],
-    tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    tolerances_mm: float | Mapping[int, float] | None = None,
     convention: SurfaceConvention = _DEFAULT,
     *,
     surfaces: bool = True,
@@ -60,7 +58,8 @@ def measure_case(
         ref: Integer labels ``(*S)``.
         spacing_mm: Voxel edge lengths of that grid, in any numeric form.
         label_names: Name of each label; 0 is background and is not measured.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a label; without one ``nsd`` is nan.
+        tolerances_mm: Of the normalised surface Dice: one number, or one a label, and a label without one has ``nsd``
+            nan. ``None``: 1 mm, or in microscopy two of the finest voxel edges.
         convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
         ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, and their border
@@ -84,9 +83,11 @@ def measure_case(
         (0.5, 0.667, 2.0, 0.636, 0.0)
     """
     names = foreground_names(label_names)
-    tolerance_mm = label_tolerances(tolerances_mm, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
+    tolerance_mm = label_tolerances(
+        default_tolerance_mm(spacing) if tolerances_mm is None else tolerances_mm, names
+    )
     inside, ignored = _inside(case_id, pred, ref, spacing, names, ignore_label)
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None

@@ -10,14 +10,14 @@ import numpy as np
 
 from medconv.errors import ConfigError
 from medconv.metrics.case import (
-    TOLERANCE_MM,
     check_ignore_label,
     foreground_names,
     label_tolerances,
     measure_case,
 )
 from medconv.metrics.convention import SurfaceConvention
-from medconv.metrics.grid import LabelMap, as_label_maps
+from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm
+from medconv.metrics.length_unit import default_tolerance_mm
 from medconv.metrics.rows import CaseRow
 
 _IGNORED = 2
@@ -34,7 +34,8 @@ class Structures:
     Args:
         label_names: Name of each label; 0 is background and is not measured.
         regions: Labels of each region, by its name.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region.
+        tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region; ``None``: see
+            ``default_tolerance_mm``.
         only_regions: Leave the classes out.
         convention: What counts as surface; see ``SurfaceConvention``.
         ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
@@ -54,7 +55,7 @@ class Structures:
 
     label_names: Mapping[int, str]
     regions: Mapping[str, Collection[int]] = field(default_factory=dict)
-    tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM
+    tolerances_mm: float | Mapping[int, float] | None = None
     only_regions: bool = False
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
     ignore_label: int | None = None
@@ -70,7 +71,7 @@ class Structures:
         every = [*names.values(), *self.regions]
         if len(set(every)) < len(every):
             raise ConfigError(f"expected a different name for every structure, got {', '.join(every)}")
-        label_tolerances(self.tolerances_mm, {**names, **self._region_names})
+        label_tolerances(self.tolerances_mm or {}, {**names, **self._region_names})
 
     @property
     def _region_names(self) -> dict[int, str]:
@@ -87,9 +88,10 @@ class Structures:
     ) -> list[CaseRow]:
         """One row a structure; see ``measure_case``."""
         pred, ref = as_label_maps(pred, ref)
-        tolerance_mm = label_tolerances(
-            self.tolerances_mm, {**foreground_names(self.label_names), **self._region_names}
-        )
+        given = self.tolerances_mm
+        if given is None:
+            given = default_tolerance_mm(as_spacing_mm(spacing_mm, pred.ndim))
+        tolerance_mm = label_tolerances(given, {**foreground_names(self.label_names), **self._region_names})
         by_label = {k: v for k, v in tolerance_mm.items() if k > 0 and v == v}
         # the classes are measured in any case: it is there that labels without a name are found
         with_surfaces = surfaces and not self.only_regions
