@@ -17,7 +17,6 @@ from medconv.metrics.case import (
 )
 from medconv.metrics.convention import SurfaceConvention
 from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm
-from medconv.metrics.length_unit import default_tolerance_mm
 from medconv.metrics.rows import CaseRow
 
 _IGNORED = 2
@@ -71,7 +70,7 @@ class Structures:
         every = [*names.values(), *self.regions]
         if len(set(every)) < len(every):
             raise ConfigError(f"expected a different name for every structure, got {', '.join(every)}")
-        label_tolerances(self.tolerances_mm or {}, {**names, **self._region_names})
+        label_tolerances(self.tolerances_mm, {**names, **self._region_names})
 
     @property
     def _region_names(self) -> dict[int, str]:
@@ -88,10 +87,9 @@ class Structures:
     ) -> list[CaseRow]:
         """One row a structure; see ``measure_case``."""
         pred, ref = as_label_maps(pred, ref)
-        given = self.tolerances_mm
-        if given is None:
-            given = default_tolerance_mm(as_spacing_mm(spacing_mm, pred.ndim))
-        tolerance_mm = label_tolerances(given, {**foreground_names(self.label_names), **self._region_names})
+        every = {**foreground_names(self.label_names), **self._region_names}
+        spacing = as_spacing_mm(spacing_mm, pred.ndim)
+        tolerance_mm = label_tolerances(self.tolerances_mm, every, spacing)
         by_label = {k: v for k, v in tolerance_mm.items() if k > 0 and v == v}
         # the classes are measured in any case: it is there that labels without a name are found
         with_surfaces = surfaces and not self.only_regions
