@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from medconv.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from medconv.metrics import CaseTable, InstanceTable, MembraneTable, TableDifference
+    from medconv.metrics.length_unit import ShownUnit
 
     Table = CaseTable | InstanceTable | MembraneTable
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     tables, complaints = _shared_part(tables)
     scores = None if options.scores is None else _names(options.scores)
     found = compare_tables(tables, scores, options.margins, options.empties)
-    print(_format(found))
+    print(_format(found, _unit(tables)))
     if options.output:
         for path in _write(found, Path(options.output)):
             print(f"written  {path}")
@@ -153,8 +154,19 @@ def _names(scores: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in scores.split(",")] if isinstance(scores, str) else list(scores)
 
 
-def _format(found: Sequence[TableDifference]) -> str:
+def _unit(tables: Mapping[str, Table]) -> ShownUnit:
+    """What distances are told in."""
+    from medconv.metrics import CaseTable
+    from medconv.metrics.length_unit import shown_unit
+
+    rows = [row for table in tables.values() if isinstance(table, CaseTable) for row in table.rows]
+    edges = [min(row.spacing_mm) for row in rows if row.spacing_mm]
+    return shown_unit(min(edges, default=nan))
+
+
+def _format(found: Sequence[TableDifference], unit: ShownUnit) -> str:
     from medconv.metrics import known_score
+    from medconv.metrics.length_unit import factor_in, title_in
     from medconv.reporting import format_table
 
     headers = [
@@ -173,13 +185,14 @@ def _format(found: Sequence[TableDifference]) -> str:
         rows = []
         for entry in (entry for entry in found if entry.other == other):
             paired, digits = entry.paired, known_score(entry.score).digits
-            means = [f"{value:.{digits}f}" for value in (paired.mean_first, paired.mean_second)]
+            factor = factor_in(entry.score, unit)
+            means = [f"{factor * value:.{digits}f}" for value in (paired.mean_first, paired.mean_second)]
             low, middle, high = (
-                f"{v:+.{digits}f}" for v in (paired.low, paired.mean_difference, paired.high)
+                f"{factor * v:+.{digits}f}" for v in (paired.low, paired.mean_difference, paired.high)
             )
             p = [_p(entry.p_permutation_holm), _p(entry.p_wilcoxon_holm)]
             cases = f"{paired.n}" + (f" (-{paired.n_omitted})" if paired.n_omitted else "")
-            title = known_score(entry.score).title
+            title = title_in(entry.score, unit)
             rows.append([entry.name, title, *means, f"{middle} [{low}, {high}]", *p, cases, _verdict(entry)])
         blocks.append(f"{other} against {found[0].baseline}\n\n{format_table(rows, headers)}")
     notes = "p after Holm over all questions; cases (-n): without a value on a side and left out."

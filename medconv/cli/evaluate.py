@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from medconv.evaluation import CaseOutcome, Matching
 
 _DESCRIPTION = """\
-Measure masks against references: Dice, surface distances in mm, volumes, case by case.
+Measure masks against references: Dice, surface distances in mm or µm, volumes, case by case.
 
   medconv evaluate masks/ labelsTs/ -o evaluation/
   medconv evaluate masks/ Task04_Hippocampus -o evaluation/ --tolerances-mm 1
@@ -148,9 +148,10 @@ def _parser() -> ArgumentParser:
     add("--only-regions", action="store_true", help="measure no single classes")
     add(
         "--tolerances-mm",
-        type=float | dict[str, float],
-        default=1.0,
-        help="of the normalised surface Dice: one number, or one a structure by its name",
+        type=float | dict[str, float] | None,
+        default=None,
+        help="of the normalised surface Dice: one number, or one a structure by its name; default: 1 mm, and two "
+        "pixels where these are smaller than 20 µm",
     )
     add(
         "--empties",

@@ -24,6 +24,7 @@ from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
 from medconv.io.microscopy.formats import in_zarr, is_mask_pattern, mask_files
 from medconv.planning import Plan
+from medconv.planning.unnumbered import unnumbered_text
 from medconv.transforms.crop import find_locations
 from medconv.transforms.preprocess import Preprocessor
 from medconv.transforms.record import Record
@@ -143,6 +144,8 @@ class CaseCache:
         volume = read_image(case.images, channels=self.plan.in_channels, layout=case.layout)
         reader = reader_for(case.label, case.layout.of_labels())
         labels = reader.read_labels(case.label, allowed=self.plan.declared.allowed, like=volume)
+        if self.plan.instances is not None and (text := unnumbered_text(labels.data[0])):
+            raise BadImageError(f"{case.label}: {text}")
         image, record = prepare.apply(volume)
         label = prepare.apply_label(labels, record).numpy()
         arrays = {

@@ -15,7 +15,6 @@ from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.evaluation.pairs import Pair
 from medconv.evaluation.read_pair import read_maps
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
-from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.grid import LabelMap, labels_in
 
 _CASES_A_WORKER = 8
@@ -44,7 +43,7 @@ class EveryLabel:
     """Measure every label that either file of a case holds, named ``label_N``: what to do where none is declared.
 
     Args:
-        tolerance_mm: Of the normalised surface Dice, for all of them.
+        tolerance_mm: Of the normalised surface Dice, for all of them; ``None`` chooses by the size of voxels.
         convention: What counts as surface; see ``SurfaceConvention``.
         ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
 
@@ -56,12 +55,12 @@ class EveryLabel:
         {1: 'label_1', 3: 'label_3'}
     """
 
-    tolerance_mm: float = TOLERANCE_MM
+    tolerance_mm: float | None = None
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
     ignore_label: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance_mm < inf:
+        if self.tolerance_mm is not None and not 0 <= self.tolerance_mm < inf:
             raise ConfigError(f"expected a tolerance of 0 mm or more, got {self.tolerance_mm:g}")
 
     def structures(self, found: Sequence[int]) -> Structures:
@@ -147,7 +146,8 @@ def measure_maps(
     if surfaces:
         warnings.warn(_NO_SIZE, UserWarning, stacklevel=2)
     rows = structures.measure(case_id, pred, ref, (1.0,) * ref.ndim, surfaces=False)
-    unknown: dict[str, Any] = {"spacing_mm": (), "diagonal_mm": nan, **dict.fromkeys(_VOLUMES, nan)}
+    undefined = ("diagonal_mm", "nsd_tolerance_mm", *_VOLUMES)
+    unknown: dict[str, Any] = {"spacing_mm": (), **dict.fromkeys(undefined, nan)}
     return [replace(row, **unknown) for row in rows]
 
 

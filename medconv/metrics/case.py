@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite, nan, prod
 from typing import Any
 
@@ -17,6 +17,7 @@ from medconv.metrics.grid import (
     diagonal_mm,
     foreground_box,
 )
+from medconv.metrics.length_unit import default_tolerance_mm
 from medconv.metrics.overlap import (
     CountArray,
     LabelRuns,
@@ -28,9 +29,6 @@ from medconv.metrics.overlap import (
 )
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.surface import SurfaceConvention, SurfaceDistances, distances_in_box
-
-TOLERANCE_MM = 1.0
-"""Tolerance of the normalised surface Dice where none is given."""
 
 _MM3_PER_ML = 1000.0
 _DEFAULT = SurfaceConvention()
@@ -44,7 +42,7 @@ def measure_case(
     ref: Any,
     spacing_mm: Any,
     label_names: Mapping[int, str],
-    tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    tolerances_mm: float | Mapping[int, float] | None = None,
     convention: SurfaceConvention = _DEFAULT,
     *,
     surfaces: bool = True,
@@ -52,7 +50,7 @@ def measure_case(
 ) -> list[CaseRow]:
     """Measure every structure of one case.
 
-    It keeps nothing, so cases can be measured anywhere; ``SegmentationTable.merge`` brings the rows together.
+    Cases can be measured anywhere; ``SegmentationTable.merge`` brings the rows together.
 
     Args:
         case_id: Its name.
@@ -60,7 +58,7 @@ def measure_case(
         ref: Integer labels ``(*S)``.
         spacing_mm: Voxel edge lengths of that grid, in any numeric form.
         label_names: Name of each label; 0 is background and is not measured.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a label; without one ``nsd`` is nan.
+        tolerances_mm: Of NSD: one, or one a label, else ``nsd`` is nan; ``None``: see ``default_tolerance_mm``.
         convention: What counts as surface, and how ``hd95_mm`` is made of both directions.
         surfaces: Whether distances between surfaces are measured; without, they and ``nsd`` are nan.
         ignore_label: The value of voxels in ``ref`` that nobody labelled. They are part of no count, and their border
@@ -84,9 +82,9 @@ def measure_case(
         (0.5, 0.667, 2.0, 0.636, 0.0)
     """
     names = foreground_names(label_names)
-    tolerance_mm = label_tolerances(tolerances_mm, names)
     pred, ref = as_label_maps(pred, ref)
     spacing = as_spacing_mm(spacing_mm, pred.ndim)
+    tolerance_mm = label_tolerances(tolerances_mm, names, spacing)
     inside, ignored = _inside(case_id, pred, ref, spacing, names, ignore_label)
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None
@@ -127,9 +125,11 @@ def foreground_names(label_names: Mapping[int, str]) -> dict[int, str]:
 
 
 def label_tolerances(
-    tolerances_mm: float | Mapping[int, float], names: Mapping[int, str]
+    tolerances_mm: float | Mapping[int, float] | None,
+    names: Mapping[int, str],
+    spacing_mm: Sequence[float] = (1.0,),
 ) -> dict[int, float]:
-    """The tolerance of each label; nan where it has none.
+    """The tolerance of each label; nan where it has none. ``None`` asks ``default_tolerance_mm``.
 
     Raises:
         ConfigError: One is negative, not finite, or of a label that is not in ``names``.
@@ -138,6 +138,8 @@ def label_tolerances(
         >>> label_tolerances({2: 0.5}, {1: "head", 2: "tail"})
         {1: nan, 2: 0.5}
     """
+    if tolerances_mm is None:
+        tolerances_mm = default_tolerance_mm(spacing_mm)
     if not isinstance(tolerances_mm, Mapping):
         tolerances_mm = dict.fromkeys(names, tolerances_mm)
     if unknown := sorted(set(tolerances_mm) - set(names)):

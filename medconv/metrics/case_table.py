@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from math import nan
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -12,7 +13,15 @@ from medconv.metrics.row_table import RowTable, keep_once
 from medconv.metrics.row_text import RowText
 from medconv.metrics.rows import CASE_ROWS, CaseRow
 from medconv.metrics.scores import SCORES, Empties, Score, check_empties, score_of
-from medconv.metrics.summary import Summary, case_means, convention_of, in_the_mean, label_order, summarise
+from medconv.metrics.summary import (
+    Summary,
+    case_means,
+    common_tolerances,
+    convention_of,
+    in_the_mean,
+    label_order,
+    summarise,
+)
 
 
 class CaseTable(RowTable[CaseRow]):
@@ -108,11 +117,12 @@ class CaseTable(RowTable[CaseRow]):
 
         A distance is infinite where one of them is true, undefined where both are.
         """
+        tolerances = common_tolerances(self._rows)
         return {
             "conventions": {
                 "surface": self._convention,
                 "empties": self._empties,
-                "nsd_tolerance_mm": {row.name: row.nsd_tolerance_mm for row in self._rows},
+                "nsd_tolerance_mm": {name: tolerances.get(name, nan) for name in self._label_names.values()},
             },
             "label_names": {str(label): name for label, name in self._label_names.items()},
             "summary": self.summary().to_dict(),

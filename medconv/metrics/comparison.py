@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.metrics.case_table import CaseTable
+from medconv.metrics.length_unit import length_in, shown_unit
 from medconv.metrics.paired import PairedComparison, compare_paired, holm
 from medconv.metrics.scores import Empties, Score, check_empties, check_scores, known_score
 
@@ -226,7 +227,7 @@ def _require_same_tolerances(base_name: str, base: CaseTable, name: str, table: 
             {r.nsd_tolerance_mm for r in t.rows if r.label == label and not isnan(r.nsd_tolerance_mm)}
             for t in (base, table)
         )
-        if len(mine | theirs) > 1:
+        if mine and theirs and mine != theirs:
             told = [f"{n} has {_in_mm(found)}" for n, found in ((base_name, mine), (name, theirs)) if found]
             raise DatasetError(
                 f"expected NSD of one tolerance in both tables, for {structure} {', '.join(told)}; measure both "
@@ -235,7 +236,8 @@ def _require_same_tolerances(base_name: str, base: CaseTable, name: str, table: 
 
 
 def _in_mm(tolerances: Collection[float]) -> str:
-    return " and ".join(f"{mm:g} mm" for mm in sorted(tolerances))
+    unit = shown_unit(min(tolerances))
+    return " and ".join(length_in(mm, unit) for mm in sorted(tolerances))
 
 
 def _listed(cases: Collection[str]) -> str:

@@ -10,14 +10,13 @@ import numpy as np
 
 from medconv.errors import ConfigError
 from medconv.metrics.case import (
-    TOLERANCE_MM,
     check_ignore_label,
     foreground_names,
     label_tolerances,
     measure_case,
 )
 from medconv.metrics.convention import SurfaceConvention
-from medconv.metrics.grid import LabelMap, as_label_maps
+from medconv.metrics.grid import LabelMap, as_label_maps, as_spacing_mm
 from medconv.metrics.rows import CaseRow
 
 _IGNORED = 2
@@ -34,7 +33,8 @@ class Structures:
     Args:
         label_names: Name of each label; 0 is background and is not measured.
         regions: Labels of each region, by its name.
-        tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region.
+        tolerances_mm: Of the normalised surface Dice: one number, or one a number of a class or region; ``None``: see
+            ``default_tolerance_mm``.
         only_regions: Leave the classes out.
         convention: What counts as surface; see ``SurfaceConvention``.
         ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
@@ -54,7 +54,7 @@ class Structures:
 
     label_names: Mapping[int, str]
     regions: Mapping[str, Collection[int]] = field(default_factory=dict)
-    tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM
+    tolerances_mm: float | Mapping[int, float] | None = None
     only_regions: bool = False
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
     ignore_label: int | None = None
@@ -87,9 +87,9 @@ class Structures:
     ) -> list[CaseRow]:
         """One row a structure; see ``measure_case``."""
         pred, ref = as_label_maps(pred, ref)
-        tolerance_mm = label_tolerances(
-            self.tolerances_mm, {**foreground_names(self.label_names), **self._region_names}
-        )
+        every = {**foreground_names(self.label_names), **self._region_names}
+        spacing = as_spacing_mm(spacing_mm, pred.ndim)
+        tolerance_mm = label_tolerances(self.tolerances_mm, every, spacing)
         by_label = {k: v for k, v in tolerance_mm.items() if k > 0 and v == v}
         # the classes are measured in any case: it is there that labels without a name are found
         with_surfaces = surfaces and not self.only_regions

@@ -11,6 +11,7 @@ from typing import Any
 
 from medconv.errors import DatasetError
 from medconv.metrics.convention import CONVENTION, SurfaceConvention
+from medconv.metrics.length_unit import ShownUnit, shown_unit
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.scores import SCORES, Empties, check_empties, score_of
 
@@ -114,8 +115,10 @@ class Summary:
         empties: The policy for structures on one side only: their Dice is 0, their distance is the image's
             diagonal (``"diagonal"``), infinite (``"inf"``), left out (``"nan"``) or a number of mm.
         convention: How distances were measured.
-        nsd_tolerances_mm: Tolerance of NSD by name of structure; those without one are absent.
+        nsd_tolerances_mm: Tolerance of NSD by name of structure; those without one are absent, and so are those whose
+            cases have different ones.
         n_ignoring: Cases with voxels that their reference says nothing about.
+        finest_mm: Shortest voxel edge of any case; nan where nobody knows one.
     """
 
     labels: tuple[LabelSummary, ...]
@@ -126,6 +129,12 @@ class Summary:
     convention: str
     nsd_tolerances_mm: Mapping[str, float] = field(default_factory=dict)
     n_ignoring: int = 0
+    finest_mm: float = nan
+
+    @property
+    def unit(self) -> ShownUnit:
+        """What lengths are told in."""
+        return shown_unit(self.finest_mm)
 
     @property
     def class_first_mean_dice(self) -> float:
@@ -194,9 +203,19 @@ def summarise(rows: Iterable[CaseRow], empties: Empties | float = "diagonal") ->
         },
         empties=empties,
         convention=convention_of(ordered),
-        nsd_tolerances_mm={r.name: r.nsd_tolerance_mm for r in ordered if not isnan(r.nsd_tolerance_mm)},
+        nsd_tolerances_mm=common_tolerances(ordered),
         n_ignoring=len({row.case_id for row in ordered if row.ignored_voxels}),
+        finest_mm=min((min(row.spacing_mm) for row in ordered if row.spacing_mm), default=nan),
     )
+
+
+def common_tolerances(rows: Iterable[CaseRow]) -> dict[str, float]:
+    """The tolerance of NSD by name of structure, where all its cases have the same."""
+    found: dict[str, set[float]] = {}
+    for row in rows:
+        if not isnan(row.nsd_tolerance_mm):
+            found.setdefault(row.name, set()).add(row.nsd_tolerance_mm)
+    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
 
 
 def convention_of(rows: Sequence[CaseRow]) -> str:

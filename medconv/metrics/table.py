@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from medconv.errors import DatasetError, ShapeError
-from medconv.metrics.case import TOLERANCE_MM
 from medconv.metrics.case_table import CaseTable
 from medconv.metrics.convention import SurfaceConvention
 from medconv.metrics.instance_rows import INSTANCE_ROWS, InstanceRow, measure_instances
@@ -31,7 +30,7 @@ class SegmentationTable(RowMetric[CaseRow]):
     Args:
         label_names: Name of each label; 0 is background and is not measured.
         empties: See ``Summary.empties``; applied in summaries only.
-        tolerances_mm: Of the normalised surface Dice, as ``measure_case`` takes it.
+        tolerances_mm: Of the normalised surface Dice; ``None`` chooses by the size of voxels, as ``measure_case`` says.
         regions: Labels of each region by its name; see ``Structures``.
         only_regions: Leave the classes out.
         convention: What counts as surface; see ``SurfaceConvention``.
@@ -66,7 +65,7 @@ class SegmentationTable(RowMetric[CaseRow]):
         self,
         label_names: Mapping[int, str],
         empties: Empties | float = "diagonal",
-        tolerances_mm: float | Mapping[int, float] = TOLERANCE_MM,
+        tolerances_mm: float | Mapping[int, float] | None = None,
         regions: Mapping[str, Collection[int]] | None = None,
         *,
         only_regions: bool = False,

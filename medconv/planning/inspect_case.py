@@ -19,6 +19,7 @@ from medconv.io.readers import reader_for
 from medconv.io.remarks import noted
 from medconv.io.volume import Volume
 from medconv.planning.problems import Problem, problem_of
+from medconv.planning.unnumbered import unnumbered_text
 from medconv.planning.voxels import count_labels, join_objects
 
 _PERCENTILES = (0.5, 50.0, 99.5)
@@ -84,6 +85,8 @@ def inspect_case(dataset: Dataset, case: Case) -> CaseFacts:
         problems.extend(_intensity_problems(case, name, row, _channel(volumes, number)))
     counts = count_labels(label.data) if label else {}
     objects = len(counts) - (0 in counts) if dataset.instances else 0
+    if dataset.instances and label and (text := unnumbered_text(label.data[0])):
+        problems.append(Problem("error", "labels", case.case_id, text))
     counts = join_objects(counts) if dataset.instances else counts
     problems.extend(_label_problems(case, counts, dataset))
     return CaseFacts(

@@ -63,7 +63,7 @@ def why_patch(sizes: Sizes, median_shape: Sequence[int], lower_mm: Sequence[floa
     """Of the patch, with what it sees of a case."""
     seen = f"sees {min(1.0, coverage(sizes, median_shape)):.0%} of the median case, {by(median_shape)} voxels"
     if sizes.patch_size == sizes.initial_patch:
-        most = "a square in mm of 2048² pixels" if len(median_shape) == 2 else "a cube in mm of 256³ voxels"
+        most = "a square of 2048² pixels" if len(median_shape) == 2 else "a cube in mm of 256³ voxels"
         text = f"the median case, at most {most}, padded to what {_halvings(sizes)} need; {seen}"
     else:
         text = (

@@ -8,6 +8,7 @@ from html import escape
 from math import isnan
 
 from medconv.metrics import Interval, known_score
+from medconv.metrics.length_unit import ShownUnit, factor_in
 
 
 def html_table(
@@ -54,14 +55,16 @@ def plot(picture: str) -> str:
     return f'<div class="plot">{picture}</div>'
 
 
-def shown_value(value: float, name: str) -> str:
+def shown_value(value: float, name: str, unit: ShownUnit = "mm") -> str:
     """A score with the digits it deserves; a dash where there is none."""
-    return "–" if isnan(value) else f"{value:.{min(known_score(name).digits, 3)}f}"
+    return "–" if isnan(value) else f"{value * factor_in(name, unit):.{min(known_score(name).digits, 3)}f}"
 
 
-def shown_limits(found: Interval, name: str) -> str:
+def shown_limits(found: Interval, name: str, unit: ShownUnit = "mm") -> str:
     """The interval in brackets; nothing where there is none."""
-    return "" if isnan(found.low) else f"[{shown_value(found.low, name)}, {shown_value(found.high, name)}]"
+    if isnan(found.low):
+        return ""
+    return f"[{shown_value(found.low, name, unit)}, {shown_value(found.high, name, unit)}]"
 
 
 def counted(number: int, what: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isnan
 
-from medconv.metrics import SCORES, Interval, Summary
+from medconv.metrics import Interval, Summary
+from medconv.metrics.length_unit import ShownUnit, title_in
 from medconv.metrics.summary import in_the_mean
 from medconv.reporting.html_pieces import card, counted, html_table, shown_limits, shown_value
 from medconv.reporting.tables import describe_tolerances
@@ -17,8 +18,11 @@ HEADLINE = ("dice", "nsd", "hd95_mm")
 
 def overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
     """The figures that matter, each on a card, and what they are."""
+    unit = summary.unit
     cards = [
-        card(f"mean {SCORES[name].title}", shown_value(found.mean, name), _interval(found, name))
+        card(
+            f"mean {title_in(name, unit)}", shown_value(found.mean, name, unit), _interval(found, name, unit)
+        )
         for name in HEADLINE
         if (found := intervals.get((0, name))) and not isnan(found.mean)
     ]
@@ -27,15 +31,29 @@ def overview(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) ->
     missed, invented = sum(e.n_missed for e in entries), sum(e.n_false_positive for e in entries)
     cards.append(card("structures missed", str(missed), f"of {sum(e.n - e.n_both_empty for e in entries)}"))
     cards.append(card("structures invented", str(invented), "not in the reference"))
-    tolerances = describe_tolerances(summary.nsd_tolerances_mm)
+    tolerances = describe_tolerances(summary.nsd_tolerances_mm, unit)
     within = f"within {tolerances}" if tolerances else "within a tolerance"
+    distances = (
+        f"NSD: share of both surfaces {escape(within)} of each other. HD95: distance that 95 % of either surface does "
+        "not exceed."
+        if len(known_headline(summary)) > 1
+        else "No distances were measured."
+    )
     brackets = (
         "Brackets: 95 % intervals, percentile bootstrap over cases. " if _has_intervals(intervals) else ""
     )
     return (
         f'<dl class="cards">{"".join(cards)}</dl><p class="soft">Means over cases within each structure, then '
-        f"over structures. {brackets}NSD: share of both surfaces {escape(within)} of each other. "
-        "HD95: distance that 95 % of either surface does not exceed.</p>"
+        f"over structures. {brackets}{distances}</p>"
+    )
+
+
+def known_headline(summary: Summary) -> tuple[str, ...]:
+    """The scores of the opening that any structure has: no distances where nobody knows how large a pixel is."""
+    return tuple(
+        name
+        for name in HEADLINE
+        if name == "dice" or any(not isnan(entry.scores[name].mean) for entry in summary.labels)
     )
 
 
@@ -43,8 +61,8 @@ def _has_intervals(intervals: Mapping[tuple[int, str], Interval]) -> bool:
     return any(not isnan(found.low) for found in intervals.values())
 
 
-def _interval(found: Interval, name: str) -> str:
-    limits = shown_limits(found, name)
+def _interval(found: Interval, name: str, unit: ShownUnit) -> str:
+    limits = shown_limits(found, name, unit)
     return f"95 %: {limits}" if limits else ""
 
 
@@ -89,18 +107,19 @@ def _folded(summary: str, inside: str) -> str:
 
 def classes(summary: Summary, intervals: Mapping[tuple[int, str], Interval]) -> str:
     """A line a structure, and both means over structures."""
-    head = ["structure", *(SCORES[name].title for name in HEADLINE), "median Dice"]
+    unit, known = summary.unit, known_headline(summary)
+    head = ["structure", *(title_in(name, unit) for name in known), "median Dice"]
     head += ["cases", "missed", "invented", "in neither"]
     rows = []
     for entry in summary.labels:
         cells = [
-            f"{shown_value(i.mean, n)} {shown_limits(i, n)}"
-            for n in HEADLINE
+            f"{shown_value(i.mean, n, unit)} {shown_limits(i, n, unit)}"
+            for n in known
             if (i := intervals[entry.label, n])
         ]
         counts = (entry.n, entry.n_missed, entry.n_false_positive, entry.n_both_empty)
         rows.append([entry.name, *cells, shown_value(entry.median_dice, "dice"), *map(str, counts)])
-    first = ["mean of structures", *(shown_value(summary.class_first[n], n) for n in HEADLINE), *[""] * 5]
-    second = ["mean of case means", *(shown_value(summary.case_first[n], n) for n in HEADLINE), *[""] * 5]
+    first = ["mean of structures", *(shown_value(summary.class_first[n], n, unit) for n in known), *[""] * 5]
+    second = ["mean of case means", *(shown_value(summary.case_first[n], n, unit) for n in known), *[""] * 5]
     told = "mean and 95 % interval" if _has_intervals(intervals) else "mean"
     return html_table(head, rows, f"Each structure over all cases: {told}", foot=[first, second])

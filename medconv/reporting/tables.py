@@ -7,7 +7,8 @@ from math import isnan
 from typing import Any
 
 from medconv.metrics import Empties, LabelSummary, Summary
-from medconv.metrics.scores import check_scores
+from medconv.metrics.length_unit import ShownUnit, factor_in, length_in, title_in
+from medconv.metrics.scores import check_scores, known_score
 
 _EMPTIES = {
     "diagonal": "Dice 0 and the image's diagonal as distance",
@@ -28,7 +29,7 @@ def describe_empties(empties: Empties | float) -> str:
     return f"Dice 0 and {empties:g} mm as distance"
 
 
-def describe_tolerances(tolerances_mm: Mapping[str, float]) -> str:
+def describe_tolerances(tolerances_mm: Mapping[str, float], unit: ShownUnit = "mm") -> str:
     """The tolerances of NSD in words; nothing where there is none.
 
     Example:
@@ -36,8 +37,8 @@ def describe_tolerances(tolerances_mm: Mapping[str, float]) -> str:
         ('1 mm', '1 mm (head), 2 mm (tail)')
     """
     if len(set(tolerances_mm.values())) == 1:
-        return f"{next(iter(tolerances_mm.values())):g} mm"
-    return ", ".join(f"{mm:g} mm ({name})" for name, mm in tolerances_mm.items())
+        return length_in(next(iter(tolerances_mm.values())), unit)
+    return ", ".join(f"{length_in(mm, unit)} ({name})" for name, mm in tolerances_mm.items())
 
 
 def describe_lack_of_surface(summary: Summary) -> list[str]:
@@ -104,12 +105,15 @@ def format_summary(summary: Summary) -> str:
         >>> print(format_summary(summarise([row])).splitlines()[0])
         class  Dice    NSD  HD95 mm  HD mm  ASSD mm  cases  missed  false positive  in neither
     """
-    headers = ["class", *(score.title for score in _SCORES), *_COUNTS.values()]
-    rows = [_label_row(label) for label in summary.labels]
+    # where nobody knows how large a pixel is, there are no distances to have a unit
+    has_distances = _is_known(summary, "hd_mm")
+    known = [score.name for score in _SCORES if score.name == "dice" or has_distances]
+    headers = ["class", *(title_in(name, summary.unit) for name in known), *_COUNTS.values()]
+    rows = [_label_row(label, known, summary.unit) for label in summary.labels]
     counts = (sum(getattr(entry, name) for entry in summary.labels) for name in list(_COUNTS)[1:])
     mean = [
         "mean",
-        *(_number(summary.class_first[score.name], score.digits) for score in _SCORES),
+        *(_number(summary.class_first[name], name, summary.unit) for name in known),
         str(summary.n_cases),
         *map(str, counts),
     ]
@@ -125,28 +129,33 @@ _COUNTS = {
 }
 
 
-def _label_row(label: LabelSummary) -> list[str]:
+def _is_known(summary: Summary, name: str) -> bool:
+    return any(not isnan(label.scores[name].mean) for label in summary.labels)
+
+
+def _label_row(label: LabelSummary, known: Sequence[str], unit: ShownUnit) -> list[str]:
     return [
         label.name,
-        *(_number(label.scores[score.name].mean, score.digits) for score in _SCORES),
+        *(_number(label.scores[name].mean, name, unit) for name in known),
         *(str(getattr(label, name)) for name in _COUNTS),
     ]
 
 
 def _conventions(summary: Summary) -> list[str]:
-    tolerances = describe_tolerances(summary.nsd_tolerances_mm)
+    tolerances = describe_tolerances(summary.nsd_tolerances_mm, summary.unit) or "a tolerance of each case"
+    has_nsd, has_distances = _is_known(summary, "nsd"), _is_known(summary, "hd_mm")
     return [
         "Means over cases; the last line is the mean over classes. A structure on one side only (missed or",
         f"false positive) counts with {describe_empties(summary.empties)}; one in neither is left out.",
-        *([f"NSD: share of both surfaces within {tolerances} of each other."] if tolerances else []),
-        f"Distances: {summary.convention}.",
+        *([f"NSD: share of both surfaces within {tolerances} of each other."] if has_nsd else []),
+        f"Distances: {summary.convention}." if has_distances else "No distances were measured.",
         *describe_lack_of_surface(summary),
         *describe_ignored(summary),
     ]
 
 
-def _number(value: float, digits: int) -> str:
-    return "-" if isnan(value) else f"{value:.{digits}f}"
+def _number(value: float, name: str, unit: ShownUnit) -> str:
+    return "-" if isnan(value) else f"{value * factor_in(name, unit):.{known_score(name).digits}f}"
 
 
 def _is_number(cell: str) -> bool:

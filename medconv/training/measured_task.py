@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 import lightning.pytorch as pl
@@ -99,7 +100,9 @@ class MeasuredTask(pl.LightningModule):
         if not self.trainer.sanity_checking:
             self.measured = summary.to_dict()
         self.log(f"{stage}/dice", summary.class_first_mean_dice, prog_bar=True)
-        if self.table.surfaces:
+        if self.table.surfaces and not isnan(
+            summary.class_first_mean_hd95_mm
+        ):  # without pixel sizes there are none
             self.log(f"{stage}/hd95_mm", summary.class_first_mean_hd95_mm)
             self.log(f"{stage}/nsd", summary.class_first["nsd"])
         for label in summary.labels:

@@ -231,3 +231,17 @@ def test_colours_of_16_bits_lose_half_of_them_and_that_is_told(tmp_path: Path) -
     with pytest.warns(UserWarning, match=r"of the 16 bits a colour the upper 8 are read; save it as TIFF"):
         volume = read_volume(path)
     assert volume.data[:, 0, 0, 0].tolist() == [0x12, 0x56, 0x9A]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_pixels_that_are_to_be_shown_turned_are_refused(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    for turn in (1, 6):
+        exif[274] = turn
+        Image.fromarray(np.zeros((8, 6), np.uint8)).save(tmp_path / f"turn_{turn}{suffix}", exif=exif)
+    assert read_volume(tmp_path / f"turn_1{suffix}").shape == (8, 6, 1)
+    for read in (read_header, read_volume):
+        with pytest.raises(
+            BadImageError, match=r"file says that they are to be shown turned \(orientation 6\)"
+        ):
+            read(tmp_path / f"turn_6{suffix}")

@@ -263,3 +263,12 @@ def test_a_compression_without_its_library_is_named(tmp_path: Path) -> None:
         "a.tif: compressed with LZW, which needs imagecodecs; pip install imagecodecs, or save the image"
         in said
     )
+
+
+def test_pixels_that_are_to_be_shown_turned_are_refused(tmp_path: Path) -> None:
+    for turn in (1, 6):
+        tag = (274, "H", 1, turn, True)
+        tifffile.imwrite(tmp_path / f"turn_{turn}.tif", np.zeros((8, 6), np.uint8), extratags=[tag])
+    assert read_header(tmp_path / "turn_1.tif").shape == (8, 6, 1)
+    with pytest.raises(BadImageError, match=r"to be shown turned \(orientation 6\).*save it upright"):
+        read_header(tmp_path / "turn_6.tif")

@@ -14,6 +14,18 @@ UNKNOWN = "?"
 """Letter of an axis of which the file does not say what it is."""
 
 
+UPRIGHT = 1
+"""The value of the tag Orientation, of EXIF and TIFF, that pixels are stored as they are to be seen."""
+
+
+def turned_text(path: Path, turn: int) -> str:
+    """Why a file that is to be shown otherwise than it is stored is refused."""
+    return (
+        f"{path}: expected pixels stored upright, the file says that they are to be shown turned (orientation {turn}), "
+        "which some programs do and others do not, so labels may lie otherwise than the image; save it upright"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One image as its file describes it.

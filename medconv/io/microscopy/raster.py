@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from medconv.errors import BadImageError
-from medconv.io.microscopy.picture import Picture
+from medconv.io.microscopy.picture import UPRIGHT, Picture, turned_text
 
 _DEFLATE_LIMIT = 1032
 """Deflate cannot shrink data by more than this factor, so a PNG file bounds what it can hold."""
+_ORIENTATION = 274
+"""Tag of EXIF, and of TIFF."""
 _VALUES = 256
 """Of eight bits a pixel."""
 # the classes themselves: Image.open would also try formats that the name does not say, and refuse large images
@@ -55,6 +59,7 @@ def open_picture(path: Path) -> Picture:
         mode, (width, height) = image.mode, image.size
         palette, remarks = _palette(image), _remarks(image, path)
         _check_size(path, mode, width * height)
+        _refuse_turned(image, path)
     if mode in _GREY:
         shape: tuple[int, ...] = (height, width)
     elif mode in _COLOUR:
@@ -90,8 +95,11 @@ def _pixels(path: Path) -> npt.NDArray[Any]:
     with _open(path) as image:
         try:
             pixels = np.asarray(image)
+            _refuse_turned(image, path)  # PNG may say it behind the pixels
             # Pillow's True is the byte 255
             return pixels.view(np.uint8) != 0 if pixels.dtype == bool else pixels
+        except BadImageError:
+            raise
         except MemoryError as error:
             raise BadImageError(f"{path}: does not fit into memory; free some, or crop the image") from error
         except _DAMAGE as error:
@@ -116,6 +124,28 @@ def _remarks(image: ImageFile, path: Path) -> tuple[str, ...]:
     if image.mode in _COLOUR and isinstance(stored, str) and "16" in stored:
         return (f"{path}: of the 16 bits a colour the upper 8 are read; save it as TIFF to keep all",)
     return ()
+
+
+def _refuse_turned(image: ImageFile, path: Path) -> None:
+    """Refuse pixels that are to be shown turned: some programs do so and others do not, and labels fit to one of them.
+
+    Args:
+        image: Open; of what stands behind its pixels nothing is read.
+        path: Of the file.
+
+    Raises:
+        BadImageError: Its EXIF says so.
+    """
+    if "exif" not in image.info:
+        return
+    exif = Image.Exif()
+    try:
+        exif.load(image.info["exif"])
+        turn = int(exif.get(_ORIENTATION, UPRIGHT))
+    except (*_DAMAGE, TypeError, struct.error):  # what cannot be read turns nothing
+        return
+    if turn != UPRIGHT:
+        raise BadImageError(turned_text(path, turn))
 
 
 def _check_size(path: Path, mode: str, pixels: int) -> None:

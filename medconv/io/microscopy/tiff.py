@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffFileError, TiffPage, TiffPageSeries
 
 from medconv.errors import BadImageError
-from medconv.io.microscopy.picture import UNKNOWN, Picture
+from medconv.io.microscopy.picture import UNKNOWN, UPRIGHT, Picture, turned_text
 from medconv.io.microscopy.tiff_complaints import strictly
 from medconv.io.microscopy.tiff_names import label_names_in
 from medconv.io.microscopy.tiff_size import pixel_sizes_um
@@ -56,6 +56,9 @@ def open_picture(path: Path) -> Picture:
 def _picture(tiff: TiffFile, path: Path) -> Picture:
     series = _only_series(tiff, path)
     page = series.keyframe
+    turn = int(page.tags.valueof("Orientation", UPRIGHT) or UPRIGHT)
+    if turn != UPRIGHT:
+        raise BadImageError(turned_text(path, turn))
     _check_extent(series, path)
     axes = "".join(_KNOWN.get(letter, letter) for letter in series.axes)
     axes = "".join(letter if letter in "TCZYX" else UNKNOWN for letter in axes)
