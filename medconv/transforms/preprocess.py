@@ -28,6 +28,7 @@ from medconv.transforms.normalize import normalize
 from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
 from medconv.transforms.record import Record
 from medconv.transforms.resample import Rows, resample, resample_labels, resample_nearest, resample_rows
+from medconv.transforms.stored import as_stored
 from medconv.transforms.work_shape import shape_at_work
 from medconv.types import Geometry
 
@@ -223,7 +224,7 @@ class Preprocessor:
         turned, filled = (self._turned(array, record) for array in (fields, probabilities))
         assert turned is not None
         for place, scores in self._slabs(rows, record, slab_elements):
-            turned[:, place] = instance_fields(scores, self.plan.instances).cpu().numpy()
+            turned[:, place] = as_stored(instance_fields(scores, self.plan.instances), turned.dtype)
             self._fill(filled, place, scores)
 
     def restore_scores(self, logits: Tensor, record: Record) -> npt.NDArray[np.float32]:
@@ -259,7 +260,7 @@ class Preprocessor:
     def _fill(self, filled: Stored, place: slice, scores: Tensor) -> None:
         if filled is not None:
             shares = scores.sigmoid() if self.plan.regions else scores.softmax(dim=0)
-            filled[:, place] = shares.cpu().numpy()
+            filled[:, place] = as_stored(shares, filled.dtype)
 
     def rows_of(self, logits: Tensor, record: Record) -> Rows:
         """Rows of scores ``(K, *S')`` that exist as a whole.
