@@ -7,7 +7,7 @@ in order never needs the scores of all classes for the whole volume.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import torch
 import torch.nn.functional as F
@@ -149,7 +149,7 @@ class TileRows:
         """
         before = self._margins[0]
         while self._final < before + stop:
-            self._blend_next(keep_from=before + start)
+            self._blend_next(keep_from=before + start, wanted=before + stop)
         assert self._rows is not None
         offset = before - self._first
         assert offset + start >= 0, "rows were asked for again after they were dropped"
@@ -158,18 +158,25 @@ class TileRows:
         )
         return self._rows[(slice(None), slice(offset + start, offset + stop), *inner)]
 
-    def _blend_next(self, keep_from: int) -> None:
-        """Blend the next row of tiles in, after the rows before ``keep_from`` have made room for it."""
-        starts = self._starts[0]
-        start = starts[self._next_row]
-        self._drop(min(keep_from, start), start + self._patch[0])
-        jobs = self._jobs(start)
+    def _blend_next(self, keep_from: int, wanted: int) -> None:
+        """Blend the next rows of tiles in, after the rows before ``keep_from`` have made room for them.
+
+        One row of tiles; more, so that fewer passes do, where they are wanted anyway and there is room.
+        """
+        starts, patch = self._starts[0], self._patch[0]
+        first, after = starts[self._next_row], self._next_row + 1
+        self._drop(min(keep_from, first), first + patch)
+        while (
+            after < len(starts)
+            and starts[after] < wanted
+            and starts[after] + patch <= self._first + self._room
+        ):
+            after += 1
+        jobs = chain.from_iterable(map(self._jobs, starts[self._next_row : after]))
         while batch := list(islice(jobs, self._batch_size)):
             self._add(batch)
-        self._next_row += 1
-        is_last = self._next_row == len(starts)
-        final = self._image.shape[1] if is_last else starts[self._next_row]
-        self._finish(final)
+        self._next_row = after
+        self._finish(starts[after] if after < len(starts) else self._image.shape[1])
 
     def _jobs(self, start: int) -> Iterator[_Job]:
         for corner in product([start], *self._starts[1:]):

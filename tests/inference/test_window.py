@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from medconv.errors import ConfigError, ShapeError
+from medconv.inference.turns import Turn, all_turns
 from medconv.inference.window import TileRows, sliding_window
 
 
@@ -55,8 +56,24 @@ def test_the_tiles_of_a_row_pass_the_network_in_batches() -> None:
         return patches
 
     sliding_window(spy, torch.zeros(1, 1, 24, 24), (8, 8), overlap=0.5, batch_size=4)
-    assert [shape[0] for shape in seen] == [4, 1] * 5
+    # five tiles a row: the first two rows of tiles have room together, each that follows makes room for itself
+    assert [shape[0] for shape in seen] == [4, 4, 2] + [4, 1] * 3
     assert {shape[1:] for shape in seen} == {(1, 8, 8)}
+
+
+@pytest.mark.parametrize("turns", [(), all_turns(2, (0, 1))], ids=["as it is", "mirrored"])
+def test_all_tiles_of_a_small_image_pass_together_and_say_the_same(turns: tuple[Turn, ...]) -> None:
+    seen: list[int] = []
+
+    def spy(patches: Tensor) -> Tensor:
+        seen.append(len(patches))
+        return patches * 2
+
+    image = torch.rand(1, 1, 24, 21)
+    together = TileRows(spy, image, (8, 8), batch_size=100, turns=turns, most_rows=24).rows(0, 24)
+    assert seen == [25 * max(1, len(turns))]
+    one_by_one = sliding_window(spy, image, (8, 8), batch_size=1, turns=turns)[0]
+    assert torch.equal(together, one_by_one), "the order in which a voxel's tiles are added up is the same"
 
 
 def test_half_precision_answers_are_blended_in_float32() -> None:
