@@ -248,7 +248,12 @@ def _parser() -> ArgumentParser:
     add("--skip-existing", action="store_true", help="leave masks alone that exist")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--overlap", type=float, default=0.5, help="share by which tiles overlap, 0 up to 1")
-    add("--tile-batch", type=int, default=4, help="tiles that pass the network together")
+    add(
+        "--tile-batch",
+        type=int,
+        default=None,
+        help="tiles that pass the network together; 4, more of small ones on a GPU",
+    )
     add("--mirror", action="store_true", help="average over mirrored copies too, 2 to 8 times slower")
     add(
         "--rotate",

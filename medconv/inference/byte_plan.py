@@ -111,14 +111,18 @@ def plan_bytes(
     tiles = max(case.tile_bytes) * way.tile_batch + 2 * _padded_tile(case)
     if way.device.type == "cpu":
         # networks of an accelerator are copied to the processor while it computes a case
-        computing, device = max(prepare, weight_bytes + compute + tiles, cleaning), 0
+        computing, device = max(prepare, weight_bytes + compute + tiles), 0
     elif way.gather.type == "cpu":
-        computing, device = max(prepare, compute, cleaning), weight_bytes + tiles
+        computing, device = max(prepare, compute), weight_bytes + tiles
     else:
-        computing, device = cleaning, weight_bytes + recorded_bytes + max(prepare, compute + tiles)
+        computing, device = 0, weight_bytes + recorded_bytes + max(prepare, compute + tiles)
     # a reader holds two copies; labels exist in the network's order of axes, the file's, and as they are written
-    stages = (2 * voxels, voxels + 2 * out + kept_bytes + computing, voxels + 3 * out + kept_bytes)
-    host = sum(stages) if overlapped else max(stages)
+    computed = voxels + kept_bytes
+    # labels are cleaned, and objects told apart, by who writes them
+    reading, answering = 2 * voxels, computed + 2 * out + computing
+    writing = computed + max(3 * out, 2 * out + cleaning)
+    # an actor may write two at once while none is computed
+    host = reading + max(answering, writing) + writing if overlapped else max(reading, answering, writing)
     host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
     return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes))
 

@@ -35,7 +35,7 @@ class CasePlans:
     """
 
     def __init__(
-        self, engine: CaseEngine, tile_batch: int, memory_gb: float | None, *, is_cleaned: bool
+        self, engine: CaseEngine, tile_batch: int, memory_gb: float | None, is_cleaned: bool
     ) -> None:
         self._engine, self._tile_batch, self._memory_gb = engine, tile_batch, memory_gb
         self._is_cleaned = is_cleaned

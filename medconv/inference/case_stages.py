@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from medconv.errors import BadImageError, MedconvError
 from medconv.inference.byte_plan import BytePlan
 from medconv.inference.companions import Companion
@@ -18,6 +20,7 @@ from medconv.inference.prediction import Prediction
 from medconv.inference.predictor import Predictor
 from medconv.inference.statistics import Structure, measure_structures
 from medconv.inference.stopwatch import Stopwatch
+from medconv.inference.undecided import Undecided
 from medconv.inference.volumes import to_volume
 from medconv.io import Header, Volume, reader_for
 from medconv.io.claim import claim
@@ -68,7 +71,7 @@ class CaseOnItsWay:
         found_disk_full: See ``CaseResult``.
         is_alone: Whether no other case is in memory while it is computed.
         volume: After reading.
-        prediction: After computing.
+        undecided: After computing.
         structures: After measuring.
         byte_plan: After computing.
     """
@@ -80,7 +83,7 @@ class CaseOnItsWay:
     found_disk_full: bool = False
     is_alone: bool = False
     volume: Volume | None = None
-    prediction: Prediction | None = None
+    undecided: Undecided | None = None
     structures: tuple[Structure, ...] = ()
     byte_plan: BytePlan | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -90,7 +93,7 @@ class CaseOnItsWay:
     def end(self, status: Status, message: str = "") -> None:
         """Nothing more is to be done; let go of everything."""
         self.status, self.message = status, message
-        self.volume = self.prediction = None
+        self.volume = self.undecided = None
         self.held.close()
 
 
@@ -155,29 +158,29 @@ class CaseStages:
         return not self._fits_beside_others(header, str(case.paths[0]))
 
     def compute(self, way: CaseOnItsWay) -> CaseOnItsWay:
-        """Label the volume."""
+        """Ask the networks."""
         with _blamed(way):
             if way.volume is not None:
                 overlapped = self._overlapped and not way.is_alone
-                way.prediction = self._predictor.segment(
-                    way.volume, probabilities=self._keeps, overlapped=overlapped
-                )
-                way.byte_plan = way.prediction.byte_plan
-                way.watch.seconds.update(way.prediction.seconds)
-                way.remarks += way.prediction.notes
+                kept_type = np.float16 if self._keeps else None
+                way.undecided = self._predictor.compute(way.volume, kept_type, overlapped=overlapped)
+                way.byte_plan = way.undecided.byte_plan
+                way.remarks += way.undecided.notes
         return way
 
     def write(self, way: CaseOnItsWay) -> CaseResult:
-        """Measure and write; the mask last: where it is, its companions are."""
+        """Decide, measure and write; the mask last: where it is, its companions are."""
         with _blamed(way):
-            if way.prediction is not None:
+            if way.undecided is not None:
+                prediction = self._predictor.decide(way.undecided)
+                way.watch.seconds.update(prediction.seconds)
                 if self._is_measuring:
                     with way.watch.stage("measure"):
-                        way.structures = _structures(way.prediction)
+                        way.structures = _structures(prediction)
                 with way.watch.stage("write"):
                     for companion in self._companions:
-                        companion.write(way.prediction, way.output)
-                    way.prediction.save(way.output)
+                        companion.write(prediction, way.output)
+                    prediction.save(way.output)
                 way.end("ok", "; ".join(dict.fromkeys(way.remarks)))
         assert way.status is not None
         self._on_their_way.discard(way)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
@@ -84,6 +85,26 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def describe_setting(
+    device: torch.device, dtype: torch.dtype, mirrored_axes: Sequence[int] = (), turns: int = 1
+) -> str:
+    """Where and how networks compute, in words.
+
+    Args:
+        device: Where.
+        dtype: In which numbers.
+        mirrored_axes: Of copies that are averaged over.
+        turns: Copies of each tile, mirrored and rotated ones.
+
+    Example:
+        >>> describe_setting(torch.device("mps"), torch.float32, (0, 1), 8)
+        'mps, float32, mirrored along axes 0, 1, 8 turned copies'
+    """
+    text = f"{describe_device(device)}, {str(dtype).removeprefix('torch.')}"
+    text += f", mirrored along axes {', '.join(map(str, mirrored_axes))}" if mirrored_axes else ""
+    return f"{text}, {turns} turned copies" if turns > 2 ** len(mirrored_axes) else text
 
 
 def mixed_precision(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +16,25 @@ from torch import nn
 
 from medconv.errors import ConfigError
 from medconv.inference.byte_plan import BytePlan
-from medconv.inference.case_plans import CasePlans
+from medconv.inference.case_plans import CasePlans, Compute
 from medconv.inference.checkpoint import read_checkpoint
-from medconv.inference.device import (
-    Precision,
-    describe_device,
-    resolve_device,
-    resolve_precision,
-)
+from medconv.inference.device import Precision, describe_setting, resolve_device, resolve_precision
 from medconv.inference.engine import CaseEngine, Member
 from medconv.inference.ensemble import agreed_plan
 from medconv.inference.postprocess import Postprocessing
-from medconv.inference.prediction import Prediction
-from medconv.inference.separation import Fields, separate
+from medconv.inference.prediction import Labels, Prediction
+from medconv.inference.separation import Fields
 from medconv.inference.spacious import spacious_array
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
-from medconv.inference.turns import all_turns, square_planes
+from medconv.inference.turns import averaged_turns
+from medconv.inference.undecided import Undecided, decide
 from medconv.inference.volumes import spacing_note, to_volume
+from medconv.inference.ways import usual_tile_batch
 from medconv.io import ImageLayout, Volume
 from medconv.planning import Plan, mirror_axes
 from medconv.transforms import Preprocessor
 from medconv.types import Geometry
-
-_NO_PLANE = (
-    "expected a plane in which voxels and patch are square to rotate in, got spacing {} mm and patch {}, or "
-    "labels that name sides; leave rotate out"
-)
 
 
 class Predictor:
@@ -57,7 +49,7 @@ class Predictor:
         plans: The plan of each; they may differ in patch size only.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         overlap: Share by which neighbouring tiles overlap, 0 up to, but not including, 1.
-        tile_batch: Tiles that pass a network together.
+        tile_batch: Tiles that pass a network together; ``None``: 4, more of small ones on a GPU.
         mirror: Average over mirrored copies too, 2 to 8 times slower; the left-right axis is left out where
             label names speak of sides.
         rotate: Average over quarter-turns too, within planes in which voxels and patch are square; with
@@ -90,7 +82,7 @@ class Predictor:
         *,
         device: str | torch.device = "auto",
         overlap: float = 0.5,
-        tile_batch: int = 4,
+        tile_batch: int | None = None,
         mirror: bool = False,
         rotate: bool = False,
         blend: Blend = "gaussian",
@@ -99,30 +91,30 @@ class Predictor:
         postprocessing: Postprocessing | None = None,
         cuda_graph: bool = False,
     ) -> None:
-        if not 0 <= overlap < 1 or tile_batch < 1:
+        if not 0 <= overlap < 1 or (tile_batch is not None and tile_batch < 1):
             wanted = "expected overlap from 0 up to, not including, 1 and tile_batch from 1"
             raise ConfigError(f"{wanted}; got overlap {overlap} and tile_batch {tile_batch}")
         self.plan = agreed_plan(plans)
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
-        self.overlap, self.tile_batch, self.memory_gb = overlap, tile_batch, memory_gb
+        self.tile_batch = tile_batch or min(usual_tile_batch(plan.patch_size, self.device) for plan in plans)
+        self.overlap, self.memory_gb = overlap, memory_gb
         self.blend, self.rotate = blend, rotate
         self.postprocessing = postprocessing or Postprocessing()
         self.postprocessing.require_fit(self.plan)
         free_axes = mirror_axes(self.plan.orientation, self.plan.spatial_dims, self.plan.structure_names)
         self.mirrored_axes = free_axes if mirror else ()
-        members = []
-        for network, plan in zip(networks, plans, strict=True):
-            planes = square_planes(plan.spacing_mm, plan.patch_size, free_axes) if rotate else ()
-            if rotate and not planes:
-                raise ConfigError(_NO_PLANE.format(plan.spacing_mm, plan.patch_size))
-            members.append(
-                Member(network, plan.patch_size, all_turns(plan.spatial_dims, self.mirrored_axes, planes))
+        members = [
+            Member(
+                network,
+                plan.patch_size,
+                averaged_turns(plan, self.mirrored_axes, free_axes if rotate else None),
             )
+            for network, plan in zip(networks, plans, strict=True)
+        ]
         prepare = Preprocessor(self.plan)
         self.engine = CaseEngine(members, prepare, self.device, self.dtype, overlap, blend, cuda_graph)
-        is_cleaned = bool(self.postprocessing.rules)
-        self._plans = CasePlans(self.engine, tile_batch, memory_gb, is_cleaned=is_cleaned)
+        self._plans = CasePlans(self.engine, self.tile_batch, memory_gb, bool(self.postprocessing.rules))
 
     @classmethod
     def from_checkpoint(
@@ -130,7 +122,7 @@ class Predictor:
         *paths: str | Path,
         device: str | torch.device = "auto",
         overlap: float = 0.5,
-        tile_batch: int = 4,
+        tile_batch: int | None = None,
         mirror: bool = False,
         rotate: bool = False,
         blend: Blend = "gaussian",
@@ -179,11 +171,8 @@ class Predictor:
     @property
     def setting(self) -> str:
         """Where and how it computes, in words: ``"cpu (2 threads), float32"``."""
-        text = f"{describe_device(self.device)}, {str(self.dtype).removeprefix('torch.')}"
-        mirrored = ", ".join(map(str, self.mirrored_axes))
-        text += f", mirrored along axes {mirrored}" if mirrored else ""
         turns = max(len(member.turns) for member in self.engine.members)
-        return f"{text}, {turns} turned copies" if turns > 2 ** len(self.mirrored_axes) else text
+        return describe_setting(self.device, self.dtype, self.mirrored_axes, turns)
 
     @property
     def label_names(self) -> dict[int, str]:
@@ -230,7 +219,6 @@ class Predictor:
         volume: Volume,
         *,
         probabilities: bool = False,
-        overlapped: bool = False,
         probability_type: npt.DTypeLike = np.float16,
     ) -> Prediction:
         """Label a volume that has been read.
@@ -238,32 +226,37 @@ class Predictor:
         Args:
             volume: With as many channels as the plan.
             probabilities: See :meth:`predict`.
-            overlapped: Whether other cases are read and written meanwhile, which takes memory.
             probability_type: ``float16`` rounds probabilities to three digits; ``float32`` takes twice the memory.
 
         Raises:
             MedconvError: It does not fit into memory in any way.
         """
-        watch = Stopwatch(self.device)
-        shape, spacing_mm = volume.shape, volume.geometry.spacing_mm
-        kept = spacious_array((self.plan.num_classes, *shape), probability_type) if probabilities else None
-        if has_objects := self.plan.instances is not None:
-            fields = spacious_array((2, *shape), np.float16)
-            compute = partial(self.engine.fields, fields=fields)
-            fields, plans = self._plans.compute(compute, volume, watch, kept, overlapped)
-            with watch.stage("separate"):
-                labels = separate(fields, self.postprocessing.separation)
-        else:
-            labels, plans = self._plans.compute(self.engine.labels, volume, watch, kept, overlapped)
-        if self.postprocessing.rules:
-            with watch.stage("postprocess"):
-                labels = self.postprocessing.apply(labels, spacing_mm)
+        return self.decide(self.compute(volume, probability_type if probabilities else None))
+
+    def compute(
+        self, volume: Volume, kept_type: npt.DTypeLike | None = None, *, overlapped: bool = False
+    ) -> Undecided:
+        """What of :meth:`segment` needs the networks.
+
+        Args:
+            volume: See there.
+            kept_type: Of the probabilities; ``None``: they are not kept.
+            overlapped: Whether other cases are read and written meanwhile, which takes memory.
+        """
+        watch, classes = Stopwatch(self.device), self.plan.num_classes
+        kept = None if kept_type is None else spacious_array((classes, *volume.shape), kept_type)
+        compute: Compute[Labels | Fields] = self.engine.labels
+        if self.plan.instances is not None:
+            compute = partial(self.engine.fields, fields=spacious_array((2, *volume.shape), np.float16))
+        said, plans = self._plans.compute(compute, volume, watch, kept, overlapped)
         notes = spacing_note(volume, self.plan)
         if len(plans) > 1:
             notes.append(f"{volume.name}: memory ran short; went on with {plans[-1].way.words}")
-        names, order = self.label_names, self.plan.regions_class_order
-        seconds = watch.seconds
-        return Prediction(labels, volume, names, seconds, tuple(notes), kept, plans[-1], order, has_objects)
+        return Undecided(said, volume, watch.seconds, tuple(notes), kept, plans[-1])
+
+    def decide(self, case: Undecided) -> Prediction:
+        """What of :meth:`segment` comes after :meth:`compute`, on the processor."""
+        return decide(case, self.plan, self.postprocessing)
 
     def fields(self, volume: Volume) -> Fields:
         """What the networks say about single objects, ``(2, *S)`` float16, before they are told apart.
@@ -277,8 +270,7 @@ class Predictor:
         """
         if self.plan.instances is None:
             raise ConfigError("expected networks that were taught single objects, got some of labels")
-        compute = partial(self.engine.fields, fields=spacious_array((2, *volume.shape), np.float16))
-        return self._plans.compute(compute, volume, Stopwatch(self.device))[0]
+        return cast(Fields, self.compute(volume).said)
 
     def byte_plan(
         self,
@@ -296,7 +288,7 @@ class Predictor:
             shape: ``*S`` as stored, three axes.
             name: How errors call it.
             probabilities: See :meth:`predict`.
-            overlapped: See :meth:`segment`.
+            overlapped: See :meth:`compute`.
 
         Raises:
             MedconvError: It does not fit into memory in any way.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medconv.errors import ConfigError
 from medconv.ops.signed_permutation import Element, multiply, signed_permutations, sources
+from medconv.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,28 @@ def square_planes(
         for a, b in combinations(sorted(free_axes), 2)
         if abs(spacing_mm[a] / spacing_mm[b] - 1) < 1e-3 and patch_size[a] == patch_size[b]
     )
+
+
+def averaged_turns(
+    plan: Plan, mirrored_axes: Iterable[int], free_axes: Iterable[int] | None = None
+) -> tuple[Turn, ...]:
+    """The turned copies of a tile that a network of a plan is averaged over.
+
+    Args:
+        plan: Of the network.
+        mirrored_axes: Axes to mirror.
+        free_axes: Axes without named sides, in whose square planes tiles are rotated too; ``None``: in none.
+
+    Raises:
+        ConfigError: There is no plane to rotate in.
+    """
+    planes = () if free_axes is None else square_planes(plan.spacing_mm, plan.patch_size, free_axes)
+    if free_axes is not None and not planes:
+        raise ConfigError(
+            "expected a plane in which voxels and patch are square to rotate in, got spacing "
+            f"{plan.spacing_mm} mm and patch {plan.patch_size}, or labels that name sides; leave rotate out"
+        )
+    return all_turns(plan.spatial_dims, mirrored_axes, planes)
 
 
 def _flip(x: Tensor, flips: tuple[bool, ...]) -> Tensor:

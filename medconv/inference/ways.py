@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 
 CPU = torch.device("cpu")
+
+FEWEST_TILES, MOST_TILES = 4, 16
+_VOXELS_AT_ONCE = 2**20
+"""Of tiles: 16 of 256 x 256; a large GPU is busy with them for longer than the host takes to start their kernels."""
 
 SLAB_ELEMENTS = {"cpu": 2**22, "cuda": 2**25}
 
@@ -51,8 +57,22 @@ def ways_down(device: torch.device, tile_batch: int) -> list[Way]:
         batches.append(batches[-1] // 2)
     if device.type == "cpu":
         return [Way(CPU, CPU, batch) for batch in batches]
+    quick = [batch for batch in batches if batch >= FEWEST_TILES] or [tile_batch]
+    slow = [batch for batch in batches if batch <= quick[-1]]
     return [
-        Way(device, device, tile_batch),
-        *(Way(device, CPU, batch) for batch in batches),
+        *(Way(device, device, batch) for batch in quick),
+        *(Way(device, CPU, batch) for batch in slow),
         Way(CPU, CPU, 1),
     ]
+
+
+def usual_tile_batch(patch_size: Sequence[int], device: torch.device) -> int:
+    """Tiles that pass a network together where nobody says how many: more of small ones on a GPU.
+
+    Example:
+        >>> [usual_tile_batch(patch, torch.device("cuda")) for patch in ((256, 256), (40, 56, 40), (128, 128, 128))]
+        [16, 11, 4]
+    """
+    if device.type == "cpu":
+        return FEWEST_TILES
+    return min(MOST_TILES, max(FEWEST_TILES, _VOXELS_AT_ONCE // prod(patch_size)))

@@ -45,9 +45,28 @@ def test_each_step_down_takes_less_of_the_device() -> None:
     assert [(w.device.type, w.gather.type, w.tile_batch) for w in ways] == [
         ("cuda", "cuda", 4), ("cuda", "cpu", 4), ("cuda", "cpu", 2), ("cuda", "cpu", 1), ("cpu", "cpu", 1),
     ]  # fmt: skip
-    device = [plan_bytes(case((512, 512, 512)), way).device_bytes for way in ways]
-    assert device == sorted(device, reverse=True)
+    many = ways_down(GPU, 16)
+    assert [(w.device.type, w.gather.type, w.tile_batch) for w in many] == [
+        ("cuda", "cuda", 16), ("cuda", "cuda", 8), *((w.device.type, w.gather.type, w.tile_batch) for w in ways),
+    ]  # fmt: skip
+    assert [way.tile_batch for way in ways_down(GPU, 2)] == [2, 2, 1, 1]
+    for ladder in (ways, many):
+        device = [plan_bytes(case((512, 512, 512)), way).device_bytes for way in ladder]
+        assert device == sorted(device, reverse=True)
     assert device[-1] == 0
+
+
+def test_cleaning_is_planned_for_beside_the_case_that_is_computed_meanwhile() -> None:
+    volume, way = case((256, 256, 256)), Way(CPU, CPU, 1)
+
+    def grows_by(*, overlapped: bool) -> int:
+        plans = [plan_bytes(volume, way, is_cleaned=is_it, overlapped=overlapped) for is_it in (False, True)]
+        return plans[1].host_bytes - plans[0].host_bytes
+
+    voxels = 256**3
+    # numbered (16 bytes a voxel) where a third copy of the labels would be; networks compute in more than that
+    assert grows_by(overlapped=True) == pytest.approx(1.1 * 15 * voxels, abs=2)
+    assert grows_by(overlapped=False) == 0
 
 
 def test_more_of_anything_takes_more() -> None:

@@ -1,5 +1,7 @@
 """From an image to numbered objects, with networks that say exactly what they were made to say."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,19 @@ from test_separation import perfect_fields
 from torch import nn
 
 from medconv.errors import ConfigError
-from medconv.inference import Postprocessing, Predictor, Rule, Separation, separate
+from medconv.inference import (
+    Postprocessing,
+    Predictor,
+    Rule,
+    Separation,
+    collect_inputs,
+    plan_outputs,
+    predict_cases,
+    separate,
+)
 from medconv.inference.statistics import measure_structures
 from medconv.io import reader_for, volume_from_array
+from medconv.io.microscopy.raster_write import write_png
 from medconv.planning import InstanceTarget, Plan
 from medconv.transforms import instance_labels
 
@@ -155,3 +167,37 @@ def test_memory_of_objects_is_reckoned():
     planned = predictor_of(TARGET).byte_plan(geometry, (8_000, 8_000, 1))
     # the image, the two fields, and the map with its seeds
     assert planned.host_bytes - planned.held_bytes[0] > voxels * (4 + 4 + 8)
+
+
+def test_objects_are_told_apart_by_who_writes_while_the_next_image_is_computed(tmp_path, monkeypatch):
+    predictor = Predictor([Says(TARGET)], [plan_of(TARGET, unit="px")], device="cpu")
+    names = [f"i{number}" for number in range(4)]
+    for seed, name in enumerate(names):
+        objects = ellipsoids(np.random.default_rng(seed), (40, 36), 6, (4, 7))
+        write_png(tmp_path / f"{name}.png", image_of(objects, TARGET).astype(np.uint8))
+    predict, threads, decide = predictor.predict, [], predictor.decide
+
+    def spy(case):
+        threads.append(threading.current_thread().name)
+        return decide(case)
+
+    monkeypatch.setattr(predictor, "decide", spy)
+    cases = collect_inputs([tmp_path])
+    jobs = zip(cases, plan_outputs(cases, tmp_path / "masks"), strict=True)
+    results = list(predict_cases(predictor, jobs))
+    assert [(result.case_id, result.status) for result in results] == [(name, "ok") for name in names]
+    assert all("separate" in result.stages for result in results)
+    assert len(threads) == 4
+    assert all(name.startswith("medconv-write") for name in threads)
+    for result in results:
+        mask = reader_for(result.output).read_labels(result.output).data[0]
+        np.testing.assert_array_equal(mask, predict(tmp_path / f"{result.case_id}.png").labels)
+
+
+def test_what_networks_said_is_let_go_of_when_it_is_decided():
+    predictor = predictor_of(TARGET)
+    objects = ellipsoids(np.random.default_rng(0), (30, 30), 3, (4, 6))
+    case = predictor.compute(volume_from_array(image_of(objects, TARGET)[..., None], (1.0, 1.0, 1.0)))
+    assert case.said.shape == (2, 30, 30, 1)
+    assert predictor.decide(case).num_objects == len(np.unique(objects)) - 1
+    assert case.said is None
