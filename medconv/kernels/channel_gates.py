@@ -256,7 +256,8 @@ def _sum_weight_gradients(
     tl.store(d_weight + cols, scale, mask=inside)
     tl.store(d_bias + cols, shift, mask=inside)
     tl.store(d_last_bias + cols, last, mask=inside)
-    tl.store(d_hidden_bias + units, first, mask=alive & (tl.program_id(0) == 0))
+    if tl.program_id(0) == 0:
+        tl.store(d_hidden_bias + units, first, mask=alive)
     at = d_last_weight + cols[:, None] * H + units[None, :]
     tl.store(at, last_weight, mask=inside[:, None] & alive[None, :])
     at = d_hidden_weight + units[:, None] * C + cols[None, :]
