@@ -171,5 +171,5 @@ def _parser() -> ArgumentParser:
     )
     add("--images", type=str, default=None, help="folder of the images, for the pictures of the report")
     add_layout_options(parser, has_channel=False)
-    add("--workers", type=int, default=0, help="processes; 0: one a core where there are cases enough")
+    add("--workers", type=int, default=0, help="processes; 0: one a core where that pays")
     return parser

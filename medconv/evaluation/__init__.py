@@ -4,9 +4,10 @@
 ``finish_table`` makes one table of it. It needs neither PyTorch nor a network.
 """
 
+from medconv.evaluation.in_processes import measure_pairs
 from medconv.evaluation.instances import Instances, finish_instance_table
 from medconv.evaluation.labels import declared_label_names, declared_labels
-from medconv.evaluation.measure import CaseOutcome, EveryLabel, finish_table, measure_pair, measure_pairs
+from medconv.evaluation.measure import CaseOutcome, EveryLabel, finish_table, measure_pair
 from medconv.evaluation.pairs import Matching, Pair, match_cases
 
 __all__ = [

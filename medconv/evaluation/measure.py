@@ -1,12 +1,9 @@
-"""Measure pairs of files: each on its own, in several processes, with no more in memory than is in work."""
+"""Measure a pair of files, and make one table of the rows of many."""
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import Any, Protocol
@@ -16,9 +13,6 @@ from medconv.evaluation.pairs import Pair
 from medconv.evaluation.read_pair import read_maps
 from medconv.metrics import CaseRow, CaseTable, Empties, Structures, SurfaceConvention
 from medconv.metrics.grid import LabelMap, labels_in
-
-_CASES_A_WORKER = 8
-"""A process takes a second to start; below so many cases for each it is not worth one."""
 
 
 @dataclass(frozen=True)
@@ -149,56 +143,6 @@ def measure_maps(
     undefined = ("diagonal_mm", "nsd_tolerance_mm", *_VOLUMES)
     unknown: dict[str, Any] = {"spacing_mm": (), **dict.fromkeys(undefined, nan)}
     return [replace(row, **unknown) for row in rows]
-
-
-def measure_pairs(pairs: Iterable[Pair], what: Measured, workers: int = 0) -> Iterator[CaseOutcome]:
-    """Measure pair after pair and tell of each when it is done, in no fixed order.
-
-    Args:
-        pairs: As from ``match_cases``.
-        what: See ``measure_pair``.
-        workers: Processes; 0 takes one a core where there are cases enough, 1 stays in this one.
-
-    Raises:
-        ConfigError: A negative number of workers.
-
-    Cost:
-        Bounded by reading for small volumes. At most two cases a worker are held at a time.
-    """
-    listed = list(pairs)
-    if workers < 0:
-        raise ConfigError(f"expected 0 or more workers, got {workers}")
-    if not workers:
-        workers = max(1, min(multiprocessing.cpu_count(), len(listed) // _CASES_A_WORKER))
-    if workers == 1:
-        yield from (measure_pair(pair, what) for pair in listed)
-        return
-    # a fresh interpreter inherits neither threads nor locks of this one
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from _in_flight(pool, listed, what, 2 * workers)
-
-
-def _in_flight(
-    pool: ProcessPoolExecutor, pairs: list[Pair], what: Measured, limit: int
-) -> Iterator[CaseOutcome]:
-    waiting: dict[Future[CaseOutcome], Pair] = {}
-    queue = iter(pairs)
-    try:
-        while True:
-            while len(waiting) < limit and (pair := next(queue, None)) is not None:
-                waiting[pool.submit(measure_pair, pair, what)] = pair
-            if not waiting:
-                return
-            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                outcome = done.result()
-                del waiting[done]
-                yield outcome
-    except BrokenProcessPool:
-        text = "a worker process ended abruptly (out of memory?); try --workers 1"
-        yield from (CaseOutcome(pair, problem=text) for pair in [*waiting.values(), *queue])
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def finish_table(

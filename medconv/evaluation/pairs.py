@@ -172,6 +172,6 @@ def _beside(references: Path) -> dict[str, Path]:
     """The first channel of each image in ``imagesX``, if the references lie in ``labelsX``."""
     folder = references if references.is_dir() else references.parent
     images = folder.with_name(folder.name.replace("labels", "images", 1))
-    if images == folder or not _volumes(images):
+    if images == folder:
         return {}
     return {_case_of(path): path for path in reversed(_volumes(images))}

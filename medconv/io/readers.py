@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -79,6 +79,7 @@ READERS = (
 )
 
 
+@cache
 def supported_suffixes() -> tuple[str, ...]:
     """Every ending of a file name that can be read.
 
@@ -124,8 +125,9 @@ def is_named_volume(path: str | Path) -> bool:
 def is_volume(path: str | Path) -> bool:
     """Whether a path is called like something that can be read, and there: a file, or a folder where that is needed."""
     path = Path(path)
-    is_folder = in_zarr(path) or is_series_folder(path)
-    return is_named_volume(path) and (path.is_dir() if is_folder else path.is_file())
+    if path.is_dir():
+        return in_zarr(path) or is_series_folder(path)
+    return suffix_of(path) is not None and not in_zarr(path) and path.is_file()
 
 
 def without_pictures(paths: Iterable[Path]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite, nan, prod
 from typing import Any
 
@@ -34,6 +34,12 @@ _MM3_PER_ML = 1000.0
 _DEFAULT = SurfaceConvention()
 _NOWHERE = SurfaceDistances(np.empty(0), np.empty(0))
 _ALONE = SurfaceDistances(np.full(1, inf), np.empty(0))
+_OVERLAP = {
+    "dice": dice_from,
+    "iou": iou_from,
+    "sensitivity": sensitivity_from,
+    "precision": precision_from,
+}
 
 
 def measure_case(
@@ -89,11 +95,11 @@ def measure_case(
     table = _count_pairs(case_id, inside, names)
     distances = inside.distances(convention) if surfaces else None
     figures = {
-        label: _overlap(table, label)
+        label: overlap
         | _volumes(table, label, prod(spacing) / _MM3_PER_ML if pred.ndim == 3 else nan)
         | _distances(_known(distances, label, table), tolerance_mm[label], convention)
         | _image(pred.shape, spacing, convention, ignored)
-        for label in names
+        for label, overlap in _overlap(table, names).items()
     }
     return [CaseRow(case_id=case_id, label=n, name=name, **figures[n]) for n, name in names.items()]
 
@@ -182,13 +188,9 @@ def _image(
     }
 
 
-def _overlap(table: CountArray, label: int) -> dict[str, Any]:
-    return {
-        "dice": float(dice_from(table)[label]),
-        "iou": float(iou_from(table)[label]),
-        "sensitivity": float(sensitivity_from(table)[label]),
-        "precision": float(precision_from(table)[label]),
-    }
+def _overlap(table: CountArray, labels: Iterable[int]) -> dict[int, dict[str, Any]]:
+    columns = {name: measure(table).tolist() for name, measure in _OVERLAP.items()}
+    return {label: {name: values[label] for name, values in columns.items()} for label in labels}
 
 
 def _volumes(table: CountArray, label: int, voxel_ml: float) -> dict[str, Any]:
