@@ -323,7 +323,7 @@ def huge(job: Job) -> dict:
     out = job.work / "huge"
     shutil.rmtree(out, ignore_errors=True)
     words = medconv_command(job, "large", folder, out, "huge")
-    row = measured([*words, "--overlap", "0", "--memory-gb", "24"], {}, 1e9)
+    row = measured([*words, "--overlap", "0.25", "--memory-gb", "24"], {}, 1e9)
     found = re.search(r"memory: at most ([\d.]+) GiB", " ".join(row["said"]))
     announced = float(found[1]) if found else None
     row |= {"masks": len(list(out.glob("*.nii"))), "announced_gib": announced}
