@@ -61,13 +61,6 @@ class InstanceKind:
         table.to_json(folder / "table.json", run.not_measured)
         path = table.to_csv(folder / "table.csv")
         worst = run.pairs(table.worst_first()[:WORST_SHOWN])
-        report = write_instance_report(
-            table,
-            folder / "report.html",
-            draw_instance_pairs(worst, self._ignore_label),
-            run.problems,
-            about=run.about,
-            warning=run.emptiness,
-            without_reference=run.matching.without_reference,
-        )
+        notes = run.notes(draw_instance_pairs(worst, self._ignore_label))
+        report = write_instance_report(table, folder / "report.html", notes)
         return [("table", path), ("report", report)]

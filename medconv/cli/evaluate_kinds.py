@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medconv.evaluation import CaseOutcome, Matching
     from medconv.evaluation.measure import Measured
     from medconv.evaluation.pairs import Pair
+    from medconv.reporting import ReportNotes
 
 NO_REFERENCE = "no reference of this name"
 
@@ -72,6 +73,18 @@ class Run:
     def not_measured(self) -> dict[str, str]:
         """Everything without a row."""
         return {**self.problems, **dict.fromkeys(self.matching.without_reference, NO_REFERENCE)}
+
+    def notes(self, pictures: Mapping[str, bytes]) -> ReportNotes:
+        """What the report tells beside the table."""
+        from medconv.reporting import ReportNotes
+
+        return ReportNotes(
+            about=self.about,
+            pictures=pictures,
+            problems=self.problems,
+            warning=self.emptiness,
+            without_reference=self.matching.without_reference,
+        )
 
     def pairs(self, case_ids: Sequence[str]) -> list[Pair]:
         """The files of some cases, in this order."""

@@ -71,13 +71,6 @@ class MembraneKind:
         table.to_json(folder / "table.json", run.not_measured)
         path = table.to_csv(folder / "table.csv")
         worst = run.pairs(table.worst_first()[:WORST_SHOWN])
-        report = write_membrane_report(
-            table,
-            folder / "report.html",
-            draw_membrane_pairs(worst, self.what(run.matching), table.best_threshold("v_rand")),
-            run.problems,
-            about=run.about,
-            warning=run.emptiness,
-            without_reference=run.matching.without_reference,
-        )
+        pictures = draw_membrane_pairs(worst, self.what(run.matching), table.best_threshold("v_rand"))
+        report = write_membrane_report(table, folder / "report.html", run.notes(pictures))
         return [("table", path), ("report", report)]

@@ -81,15 +81,8 @@ class StructureKind:
 
         files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in run.matching.pairs}
         path = write_tables(table, folder, files, run.not_measured)
-        report = write_report(
-            table,
-            folder / "report.html",
-            draw_pairs(run.pairs(worst_first(table)[:WORST_SHOWN]), table.label_names),
-            run.problems,
-            about=run.about,
-            warning=run.emptiness,
-            without_reference=run.matching.without_reference,
-        )
+        pictures = draw_pairs(run.pairs(worst_first(table)[:WORST_SHOWN]), table.label_names)
+        report = write_report(table, folder / "report.html", run.notes(pictures))
         return [("table", path), ("report", report)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medconv.cli.table_files import write_objects, write_tables
 from medconv.datamodules import SegmentationDataModule
-from medconv.reporting import format_summary, worst_first, write_report
+from medconv.reporting import ReportNotes, format_summary, worst_first, write_report
 from medconv.reporting.instance_report import format_instance_summary
 from medconv.reporting.report import WORST_SHOWN
 from medconv.training import SegmentationTask
@@ -25,13 +25,8 @@ def report_outcome(
     table = write_tables(result, folder)
     overlays = {case: folder / "overlays" / f"{case}.png" for case in worst_first(result)[:WORST_SHOWN]}
     drawn = {case: picture.read_bytes() for case, picture in overlays.items() if picture.is_file()}
-    report = write_report(
-        result,
-        folder / "report.html",
-        drawn,
-        title=f"Segmentation report: {folder}",
-        about=[date.today().isoformat()],
-    )
+    notes = ReportNotes(f"Segmentation report: {folder}", [date.today().isoformat()], drawn)
+    report = write_report(result, folder / "report.html", notes)
     lines = [
         "",
         format_summary(result.summary()),

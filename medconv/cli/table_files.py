@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medconv.io.atomic import write_text
 from medconv.metrics import CaseTable, InstanceTable, nnunet_summary
+from medconv.reporting import ReportNotes
 from medconv.reporting.instance_report import write_instance_report
 
 
@@ -46,7 +47,5 @@ def write_objects(found: InstanceTable, folder: Path) -> Path:
     """
     found.to_json(folder / "objects.json")
     found.to_csv(folder / "objects.csv")
-    about = [date.today().isoformat()]
-    return write_instance_report(
-        found, folder / "objects.html", title=f"Object report: {folder}", about=about
-    )
+    notes = ReportNotes(f"Object report: {folder}", [date.today().isoformat()])
+    return write_instance_report(found, folder / "objects.html", notes)

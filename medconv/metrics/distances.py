@@ -77,7 +77,10 @@ class SurfaceDistances:
         """
         if not self._both_exist:
             return self._without_partner(np.inf)
-        return sum(_total(d, area) / (len(d) if area is None else float(area.sum())) for d, area in self._sides) / 2
+        return (
+            sum(_total(d, area) / (len(d) if area is None else float(area.sum())) for d, area in self._sides)
+            / 2
+        )
 
     def within(self, tolerance_mm: float) -> float:
         """Share of both surfaces that lies within a tolerance of the other (normalised surface Dice), 0 to 1.

@@ -16,6 +16,7 @@ from medconv.reporting.level_panel import LevelPanel, LevelPoint
 from medconv.reporting.level_report import ReportTable, write_level_report
 from medconv.reporting.overlays import draw_overlay
 from medconv.reporting.report import worst_first, write_report
+from medconv.reporting.report_notes import ReportNotes
 from medconv.reporting.samples import SampleRow, draw_samples
 from medconv.reporting.tables import format_summary, format_table
 from medconv.reporting.viewer import Viewer, view
@@ -24,6 +25,7 @@ __all__ = [
     "LevelPanel",
     "LevelPoint",
     "Picture",
+    "ReportNotes",
     "ReportTable",
     "SampleRow",
     "Viewer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from medconv.reporting.html_pieces import (
     shown_value,
 )
 from medconv.reporting.instance_drawing import ERROR_COLOURS
+from medconv.reporting.report_notes import NO_NOTES, ReportNotes
 from medconv.reporting.report_overview import problems_box
 from medconv.reporting.report_page import page_html, versions
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
@@ -40,24 +41,14 @@ Intervals = Mapping[tuple[Over, str], Interval]
 def write_instance_report(
     table: InstanceTable,
     path: str | os.PathLike[str],
-    pictures: Mapping[str, bytes] | None = None,
-    problems: Mapping[str, str] | None = None,
-    title: str = "Object report",
-    about: Sequence[str] = (),
-    warning: str = "",
-    without_reference: Sequence[str] = (),
+    notes: ReportNotes = NO_NOTES,
 ) -> Path:
     """Write the report of a table of objects; the file appears whole or not at all.
 
     Args:
         table: What was measured.
         path: The HTML file.
-        pictures: PNG by image, as from ``draw_instance_pairs``, shown from the worst image on.
-        problems: Images that could not be measured, and why.
-        title: Heading.
-        about: Where the table comes from; shown below the heading.
-        warning: What makes the whole table doubtful, or nothing.
-        without_reference: Predictions that there is nothing to measure by.
+        notes: What it tells beside the table; pictures as from ``draw_instance_pairs``.
 
     Returns:
         The path.
@@ -65,21 +56,21 @@ def write_instance_report(
     summary, intervals = table.summary(), table.intervals(_SHOWN)
     sections = {
         "Overview": _overview(summary, intervals)
-        + problems_box(problems or {}, summary.n_images, warning, without_reference)
+        + problems_box(notes, summary.n_images)
         + _scores(intervals),
         "Thresholds": _thresholds(summary),
         "Spread over images": _spreads(table),
-        "Worst images": _worst(table, pictures or {}),
+        "Worst images": _worst(table, notes.pictures),
         "Counts": _counts(table),
         "All images": _all_images(table),
         "Conventions": _conventions(table, summary),
     }
     told = [
-        extent(summary.n_images, len(problems or {}), "image"),
+        extent(summary.n_images, len(notes.problems), "image"),
         counted(summary.ref_objects, "object"),
-        *about,
+        *notes.about,
     ]
-    write_text(Path(path), page_html(title, told, sections))
+    write_text(Path(path), page_html(notes.title or "Object report", told, sections))
     return Path(path)
 
 

@@ -16,6 +16,7 @@ from medconv.reporting.level_panel import (
     LevelPanel,
     value_range,
 )
+from medconv.reporting.report_notes import ReportNotes
 from medconv.reporting.report_overview import problems_box
 from medconv.reporting.report_page import page_html
 from medconv.reporting.svg import svg_levels
@@ -84,7 +85,10 @@ def write_level_report(
         The path.
     """
     first = {name: table for name, table in tables.items() if name == summary}
-    sections = {name: _shown(table) + problems_box(problems, n_cases) for name, table in first.items()}
+    sections = {
+        name: _shown(table) + problems_box(ReportNotes(problems=problems), n_cases)
+        for name, table in first.items()
+    }
     sections |= {f"Curves: {score}": _curves(own) for score, own in panels.items()}
     sections |= {name: _shown(table) for name, table in tables.items() if name != summary}
     sections["Conventions"] = facts_table(conventions, "How the numbers were made")

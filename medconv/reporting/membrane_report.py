@@ -28,6 +28,7 @@ from medconv.reporting.html_pieces import (
     shown_value,
 )
 from medconv.reporting.instance_drawing import draw_instance_errors, png_bytes
+from medconv.reporting.report_notes import NO_NOTES, ReportNotes
 from medconv.reporting.report_overview import problems_box
 from medconv.reporting.report_page import page_html, versions
 from medconv.reporting.svg import Point, svg_spread
@@ -47,24 +48,14 @@ _MEANING = {
 def write_membrane_report(
     table: MembraneTable,
     path: str | os.PathLike[str],
-    pictures: Mapping[str, bytes] | None = None,
-    problems: Mapping[str, str] | None = None,
-    title: str = "Membrane report",
-    about: Sequence[str] = (),
-    warning: str = "",
-    without_reference: Sequence[str] = (),
+    notes: ReportNotes = NO_NOTES,
 ) -> Path:
     """Write the report of a table of membranes; the file appears whole or not at all.
 
     Args:
         table: What was measured; at least one row.
         path: The HTML file.
-        pictures: PNG by image, as from ``draw_membrane_pairs``, shown from the worst image on.
-        problems: Images that could not be measured, and why.
-        title: Heading.
-        about: Where the table comes from; shown below the heading.
-        warning: What makes the whole table doubtful, or nothing.
-        without_reference: Predictions that there is nothing to measure by.
+        notes: What it tells beside the table; pictures as from ``draw_membrane_pairs``.
 
     Returns:
         The path.
@@ -72,15 +63,15 @@ def write_membrane_report(
     summary, intervals = table.summary(), table.intervals()
     sections = {
         "Overview": _overview(table, intervals)
-        + problems_box(problems or {}, summary.n_images, warning, without_reference)
+        + problems_box(notes, summary.n_images)
         + _scores(table, intervals),
         "Thresholds": _thresholds(table),
         "Spread over images": _spread(table),
-        "Worst images": _worst(table, pictures or {}),
+        "Worst images": _worst(table, notes.pictures),
         "Conventions": _conventions(table),
     }
-    told = [extent(summary.n_images, len(problems or {}), "image"), *about]
-    write_text(Path(path), page_html(title, told, sections))
+    told = [extent(summary.n_images, len(notes.problems), "image"), *notes.about]
+    write_text(Path(path), page_html(notes.title or "Membrane report", told, sections))
     return Path(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from math import isnan
 from pathlib import Path
@@ -13,6 +13,7 @@ from medconv.metrics import SCORES, CaseRow, CaseTable, Summary, score_of, table
 from medconv.metrics.length_unit import ShownUnit, factor_in, length_in, title_in, volume_unit
 from medconv.metrics.summary import case_means, in_the_mean
 from medconv.reporting.html_pieces import counted, extent, facts_table, figure, html_table, plot, shown_value
+from medconv.reporting.report_notes import NO_NOTES, ReportNotes
 from medconv.reporting.report_overview import HEADLINE, classes, known_headline, overview, problems_box
 from medconv.reporting.report_page import page_html, versions
 from medconv.reporting.svg import Point, svg_scatter, svg_spread
@@ -27,24 +28,14 @@ _SHOWN_ROWS = 3000
 def write_report(
     table: CaseTable,
     path: str | os.PathLike[str],
-    pictures: Mapping[str, bytes] | None = None,
-    problems: Mapping[str, str] | None = None,
-    title: str = "Segmentation report",
-    about: Sequence[str] = (),
-    warning: str = "",
-    without_reference: Sequence[str] = (),
+    notes: ReportNotes = NO_NOTES,
 ) -> Path:
     """Write the report of a table; the file appears whole or not at all.
 
     Args:
         table: What was measured.
         path: The HTML file.
-        pictures: PNG by case, shown from the worst case on.
-        problems: Cases that could not be measured, and why.
-        title: Heading.
-        about: Where the table comes from, such as a date and the names of folders; shown below the heading.
-        warning: What makes the whole table doubtful, or nothing.
-        without_reference: Predictions that there is nothing to measure by.
+        notes: What it tells beside the table.
 
     Returns:
         The path.
@@ -52,8 +43,7 @@ def write_report(
     Cost:
         About a second for 200 cases, pictures not counted.
     """
-    text = report_html(table, pictures or {}, problems or {}, title, about, warning, without_reference)
-    write_text(Path(path), text)
+    write_text(Path(path), report_html(table, notes))
     return Path(path)
 
 
@@ -64,30 +54,26 @@ def worst_first(table: CaseTable) -> list[str]:
     return sorted(means, key=lambda case: (isnan(means[case]), means[case], case))
 
 
-def report_html(
-    table: CaseTable,
-    pictures: Mapping[str, bytes],
-    problems: Mapping[str, str],
-    title: str,
-    about: Sequence[str] = (),
-    warning: str = "",
-    without_reference: Sequence[str] = (),
-) -> str:
+def report_html(table: CaseTable, notes: ReportNotes = NO_NOTES) -> str:
     """The report as text; see ``write_report``."""
     summary, intervals = table.summary(), table_intervals(table, HEADLINE)
     sections = {
         "Overview": overview(summary, intervals)
-        + problems_box(problems, summary.n_cases, warning, without_reference)
+        + problems_box(notes, summary.n_cases)
         + classes(summary, intervals),
         "Spread over cases": _spreads(table, summary.unit),
-        "Worst cases": _worst(table, pictures, summary.unit),
+        "Worst cases": _worst(table, notes.pictures, summary.unit),
         "Size and spacing": _size_and_spacing(table, summary.unit),
         "Missed and invented": _missed_and_invented(table, summary.unit),
         "All cases": _all_cases(table, summary.unit),
         "Conventions": _conventions(summary),
     }
-    told = [extent(summary.n_cases, len(problems), "case"), ", ".join(table.label_names.values()), *about]
-    return page_html(title, told, sections)
+    told = [
+        extent(summary.n_cases, len(notes.problems), "case"),
+        ", ".join(table.label_names.values()),
+        *notes.about,
+    ]
+    return page_html(notes.title or "Segmentation report", told, sections)
 
 
 def _spreads(table: CaseTable, unit: ShownUnit) -> str:

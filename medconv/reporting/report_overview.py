@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from math import isnan
 
@@ -10,6 +10,7 @@ from medconv.metrics import Interval, Summary
 from medconv.metrics.length_unit import ShownUnit, title_in
 from medconv.metrics.summary import in_the_mean
 from medconv.reporting.html_pieces import card, counted, html_table, shown_limits, shown_value
+from medconv.reporting.report_notes import ReportNotes
 from medconv.reporting.tables import describe_tolerances
 
 HEADLINE = ("dice", "nsd", "hd95_mm")
@@ -66,17 +67,14 @@ def _interval(found: Interval, name: str, unit: ShownUnit) -> str:
     return f"95 %: {limits}" if limits else ""
 
 
-def problems_box(
-    problems: Mapping[str, str], n_cases: int, warning: str = "", without_reference: Sequence[str] = ()
-) -> str:
+def problems_box(notes: ReportNotes, n_cases: int) -> str:
     """What was not measured, grouped by reason and folded up, and what makes the whole table doubtful.
 
     Args:
-        problems: Cases that could not be measured, and why.
-        n_cases: Cases that were.
-        warning: What is wrong with all of them, or nothing.
-        without_reference: Predictions that there is nothing to measure by.
+        notes: Its ``problems``, ``warning`` and ``without_reference``.
+        n_cases: Cases that were measured.
     """
+    warning, problems, without_reference = notes.warning, notes.problems, notes.without_reference
     parts = [f'<p class="bad">{escape(warning[:1].upper() + warning[1:])}</p>'] if warning else []
     if problems:
         total = n_cases + len(problems)

@@ -34,7 +34,7 @@ def test_cells_are_told_in_micrometres_within_two_pixels() -> None:
     assert "HD95 µm  HD µm  ASSD µm" in text
     assert " 1.50 " in text
     assert "within 1 µm of each other" in text
-    page = report_html(table, {}, {}, "cells")
+    page = report_html(table)
     assert "HD95 µm" in page
     assert "Spacing of all cases: 0.5 × 0.5 µm." in page
     assert " mm" not in page.split("<main")[-1].replace("1 mm", "")
@@ -51,7 +51,7 @@ def test_unknown_pixels_have_no_distances_at_all() -> None:
     text = format_summary(table.summary())
     assert " ".join(text.splitlines()[0].split()) == "class Dice cases missed false positive in neither"
     assert "No distances were measured." in text
-    page = report_html(table, {}, {}, "cells")
+    page = report_html(table)
     assert not any(word in page for word in ("HD95", " mm", "NSD:", "ASSD"))
 
 

@@ -9,7 +9,12 @@ import pytest
 from html_reader import CHROMIUM, Reader, browse
 
 from medconv.metrics import InstanceTable, MembraneTable, measure_instances, measure_membrane
-from medconv.reporting import draw_instance_errors, format_instance_summary, write_instance_report
+from medconv.reporting import (
+    ReportNotes,
+    draw_instance_errors,
+    format_instance_summary,
+    write_instance_report,
+)
 from medconv.reporting.instance_drawing import png_bytes
 from medconv.reporting.membrane_report import format_membrane_summary, write_membrane_report
 
@@ -35,10 +40,14 @@ def membrane() -> MembraneTable:
     return MembraneTable(row for name, share in shares.items() for row in measure_membrane(name, share, ref))
 
 
+def notes(pictures: dict[str, bytes]) -> ReportNotes:
+    return ReportNotes(pictures=pictures, problems={"x<y": "a & b"})
+
+
 def pages(folder: Path) -> list[Path]:
     picture = png_bytes(draw_instance_errors(REF * 1.0, REF, REF))
-    found = write_instance_report(objects(), folder / "o.html", {"none": picture}, {"x<y": "a & b"})
-    return [found, write_membrane_report(membrane(), folder / "m.html", {"s1": picture}, {"x<y": "a & b"})]
+    found = write_instance_report(objects(), folder / "o.html", notes({"none": picture}))
+    return [found, write_membrane_report(membrane(), folder / "m.html", notes({"s1": picture}))]
 
 
 def test_pages_are_closed_named_and_fetch_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from html_reader import CHROMIUM, Reader, browse
 
 from medconv.evaluation import Pair
 from medconv.metrics import CaseRow, CaseTable, table_intervals
-from medconv.reporting import draw_pairs, worst_first, write_report
+from medconv.reporting import ReportNotes, draw_pairs, worst_first, write_report
 from medconv.reporting.svg import Point, nice_ticks, svg_scatter, svg_spread
 
 ROW = CaseRow(
@@ -37,7 +37,7 @@ def table(cases: int = 12) -> CaseTable:
 
 
 def page(tmp_path: Path, **settings: object) -> str:
-    return write_report(table(), tmp_path / "report.html", **settings).read_text()  # type: ignore[arg-type]
+    return write_report(table(), tmp_path / "report.html", ReportNotes(**settings)).read_text()  # type: ignore[arg-type]
 
 
 def test_every_tag_is_closed_and_nothing_is_fetched(tmp_path: Path) -> None:
