@@ -3,6 +3,7 @@ and fixtures that build small, real files."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -30,6 +31,8 @@ if not torch.cuda.is_available():
 hypothesis.settings.register_profile("medconv", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("medconv")
 
+gc.disable()  # what collection makes lives on: looking for garbage among it finds nothing
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():
@@ -37,6 +40,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """Take what thousands of collected tests hold out of every later search for garbage.
+
+    A prediction searches after each attempt, and that took half a second and more in a process of this size.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # for libraries that complain at the end of what nobody has cleared
 
 
 @pytest.fixture
