@@ -62,7 +62,9 @@ def cells() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(image)[None], label[None, None]
 
 
-@pytest.mark.parametrize("name", SYMMETRIC[:3])
+@pytest.mark.parametrize(
+    "name", [SYMMETRIC[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SYMMETRIC[1:3])]
+)
 def test_small_networks_of_the_kind_are_exact_before_and_after_training(
     name: str, cells: tuple[Tensor, Tensor]
 ) -> None:

@@ -23,6 +23,12 @@ def read(name: str) -> dict[str, Any]:
 
 COMPLETE = [name for name in NAMES if "class_path" in read(name).get("data", {})]
 OVERLAYS = [name for name in NAMES if name not in COMPLETE]
+QUICK = {"unet_sym", "nuclei_p4m", "hippocampus_gradient", "cpu", "debug", "wandb"}
+"""One of each kind: the quick tests build and merge these, the slow ones the rest, at half a second each."""
+
+
+def rest_slowly(names: list[str]) -> list[Any]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -51,7 +57,7 @@ def test_its_first_line_says_what_it_answers(name: str) -> None:
     assert "?" in first or first.startswith("# Overlay: ") or "control" in first
 
 
-@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("name", rest_slowly(COMPLETE))
 def test_it_builds_its_task(name: str) -> None:
     settings = read(name)["model"]
     task = build_task(CONFIGS / f"{name}.yaml")
@@ -73,7 +79,7 @@ def example(name: str) -> list[str]:
     return [merged[1], merged[2]]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rest_slowly(NAMES))
 def test_fit_accepts_every_value_of_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert example(name)[-1] == name
     merged = leaves(parsed(capsys, *example(name)))

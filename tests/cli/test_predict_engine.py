@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from tiny_checkpoint import save_checkpoint
+from tiny_checkpoint import save_checkpoint, tiny_plan
 
 from medconv.cli.main import main
 
@@ -23,6 +23,13 @@ NiftiFactory = Callable[..., Path]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("run") / "best.ckpt")
+
+
+@pytest.fixture(scope="module")
+def oblong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of voxels of 0.8 mm × 0.8 mm × 2.5 mm and a patch that is no square."""
+    plan = tiny_plan(patch_size=(12, 8, 8))
+    return save_checkpoint(tmp_path_factory.mktemp("oblong") / "oblong.ckpt", plan=plan)
 
 
 @pytest.fixture
@@ -146,14 +153,15 @@ def test_memory_is_announced_and_a_limit_is_kept(
     ],
 )
 def test_wrong_words_are_told(
-    tmp_path: Path, scans: Path, words: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+    oblong: Path,
+    scans: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # voxels of 0.8 mm × 0.8 mm × 2.5 mm and a patch that is no square
-    from tiny_checkpoint import tiny_plan
-
-    path = save_checkpoint(tmp_path / "oblong.ckpt", plan=tiny_plan(patch_size=(12, 8, 8)))
     device = () if "--device" in words else ("--device", "cpu")
-    assert predict(path, "-i", scans, "-o", tmp_path / "out", *words, *device) == 2
+    assert predict(oblong, "-i", scans, "-o", tmp_path / "out", *words, *device) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tiny_checkpoint import save_checkpoint
 
 NOT_NEEDED = (
@@ -37,6 +38,7 @@ NOT_NEEDED = (
 )
 
 
+@pytest.mark.slow
 def test_a_network_of_our_own_needs_no_library_beside_pytorch(
     tiny_nifti: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_table_that_cannot_be_read_is_named(checkpoint: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_objects_are_no_bundle_but_weights(tmp_path: Path) -> None:
     plan = tiny_plan(**InstanceTarget("boundary").plan_values())
     checkpoint = save_checkpoint(tmp_path / "run/best.ckpt", plan=plan)
@@ -160,6 +161,7 @@ def test_objects_are_no_bundle_but_weights(tmp_path: Path) -> None:
     assert "inside and rim add up to the foreground, and inside alone is the height" in card
 
 
+@pytest.mark.slow
 def test_the_card_of_objects_says_how_they_are_told_apart_and_how_well(tmp_path: Path) -> None:
     plan = tiny_plan(unit="px", **InstanceTarget(levels=3, name="nucleus").plan_values())
     checkpoint = save_checkpoint(tmp_path / "run/best.ckpt", plan=plan)
@@ -248,6 +250,7 @@ def test_a_report_that_leads_out_of_the_folder_is_refused(checkpoint: Path, tmp_
     assert checkpoint.is_file()
 
 
+@pytest.mark.slow
 def test_a_link_stays_and_the_folder_behind_it_is_written(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk/export")

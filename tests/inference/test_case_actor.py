@@ -34,6 +34,7 @@ def voxels(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 def test_threads_get_what_one_case_after_the_other_gets(
     checkpoint: Path, scans: Path, tmp_path: Path
 ) -> None:

@@ -382,6 +382,7 @@ def test_threads_share_a_predictor(
         np.testing.assert_array_equal(labels, expected)
 
 
+@pytest.mark.slow
 def test_inference_needs_no_lightning() -> None:
     names = "{'lightning', 'pytorch_lightning', 'lightning_fabric'}"
     code = f"import sys, medconv; medconv.load; print(sorted({names} & set(sys.modules)))"

@@ -120,6 +120,7 @@ def scan(tiny_nifti: NiftiFactory, rng: np.random.Generator) -> Path:
     return tiny_nifti("scan.nii.gz", rng.normal(100, 20, (40, 30, 20)).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_replayed_tiles_give_the_same_labels(
     scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def gated(x, weight, bias, slope, gate):
 
 
 @pytest.mark.parametrize("character", [{}, {"gate": "sigmoid", "reduction": 3}], ids=str)
-@pytest.mark.parametrize("slope", [0.01, 0.0])
+@pytest.mark.parametrize("slope", [0.01, pytest.param(0.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients_are_those_of_the_three_layers(shape, slope, character):
     gate = layer(shape[1], len(shape) - 2, **character)

@@ -82,6 +82,7 @@ def test_a_plain_tensor_and_a_list_of_one_are_the_loss_itself() -> None:
         assert loss([output], target) == part(output, target)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")  # dynamo does
 def test_it_compiles_in_one_graph() -> None:
     outputs, target = draw(SIZES[:2])

@@ -103,7 +103,7 @@ def test_classes_absent_from_the_truth_leave_value_and_gradient_finite(loss: Los
     assert loss(perfect_logits(target, 200.0), target) < 1e-4
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 def test_half_precision_logits_of_a_large_volume_lose_nothing(loss: Loss, dtype: torch.dtype) -> None:
     # 2 · 64³ voxels: their float16 sum would be infinite
     target = (torch.arange(2 * 64**3) % CLASSES).view(2, 1, 64, 64, 64)

@@ -104,6 +104,7 @@ def test_published_figures_of_balls() -> None:
     assert measured(organ, organ).assd_mm() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy")  # a deprecation inside MONAI
 @settings(max_examples=30)
 @given(pairs(), st.sampled_from([0.0, 0.5, 1.0, 2.2]))
@@ -133,6 +134,7 @@ def test_every_distance_equals_brute_force(drawn: tuple[Mask, Mask, tuple[float,
     np.testing.assert_allclose(d.ref_to_pred_mm, between.min(axis=0), rtol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(pairs(axes=(3, 3)))
 def test_neither_direction_nor_order_of_axes_matters(drawn: tuple[Mask, Mask, tuple[float, ...]]) -> None:

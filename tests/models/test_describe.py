@@ -105,7 +105,29 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
 
 
 FOLDED = ["symmetric", "strided", "half-turns", "quarter-turns with 5 taps are not", "dense", "guided"]
-CASES = [(name, False) for name in NETWORKS] + [(name, True) for name in FOLDED]
+QUICK = [
+    ("symmetric", False),
+    ("one odd size", False),
+    ("even, padded", False),
+    ("strided", False),
+    ("transposed", False),
+    ("half-turns", False),
+    ("quarter-turns with 5 taps are not", False),
+    ("dense along one axis", False),
+    ("dense decoder", False),
+    ("attention", False),
+    ("gated skips", False),
+    ("anisotropic", False),
+    ("gradient", False),
+    ("guide on thick slices", False),
+    ("symmetric", True),
+    ("guided", True),
+]
+"""One of each answer and each kind of layer; the slow tests have the rest."""
+CASES = [
+    case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow)
+    for case in [(name, False) for name in NETWORKS] + [(name, True) for name in FOLDED]
+]
 
 
 @torch.no_grad()
@@ -132,7 +154,7 @@ def test_the_declared_symmetry_is_the_measured_one(name: str, folded: bool) -> N
     ("options", "size", "expected"),
     [
         ({"conv": SYM}, (8, 8, 8), "Oh"),
-        ({"conv": SYM, "spacing_mm": (3.0, 1.0, 1.0)}, (8, 8, 8), "D4h"),
+        pytest.param({"conv": SYM, "spacing_mm": (3.0, 1.0, 1.0)}, (8, 8, 8), "D4h", marks=pytest.mark.slow),
         ({"conv": SYM, "spacing_mm": (1.0, 2.0, 4.0)}, (8, 8, 8), "D2h"),
         ({"conv": partial(SYM, group="C4v"), "spacing_mm": (3.0, 1.0, 1.0)}, (8, 8, 8), "C4v"),
         ({"conv": SYM}, (8, 8, 7), "C4v"),

@@ -17,6 +17,17 @@ SHIPPED = sorted(n for n, kind in conv_catalogue().items() if kind.__module__.st
 OF_FIELDS = {"GroupConv": "D2", "LiftingConv": "C2"}
 """Operators that stand only in networks of fields, lifted in the stem and of one group behind it; their groups here."""
 BESIDE_OTHERS = [name for name in SHIPPED if name not in OF_FIELDS]
+IN_QUICK_TESTS = (
+    "AsymmetricConv",
+    "DynamicConv",
+    "GradientWeightedConv",
+    "MorphologicalConv",
+    "SymmetricConv",
+)
+STANDING_QUICKLY = [
+    n if n in IN_QUICK_TESTS else pytest.param(n, marks=pytest.mark.slow) for n in BESIDE_OTHERS
+]
+"""One of each kind of weight: folded, drawn from the image, guided by it, without a kernel, tied."""
 FITTED_QUICKLY = ("SymmetricConv", "GradientWeightedConv")
 FITTED = [n if n in FITTED_QUICKLY else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED]
 """A fit takes seconds an operator, so the quick tests have only the one of the demo and one with a guide."""
@@ -81,7 +92,7 @@ BOTH_DIMS = pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.s
 
 
 @BOTH_DIMS
-@pytest.mark.parametrize("name", BESIDE_OTHERS)
+@pytest.mark.parametrize("name", STANDING_QUICKLY)
 def test_it_stands_at_one_stage_and_plain_convolution_at_the_other(name: str, dims: int) -> None:
     net = network(dims, name, first="StandardConv")
     assert kinds(net.encoder.blocks[0]) == {"StandardConv"}

@@ -88,7 +88,13 @@ def test_resolving_gives_plain_values_full_paths_and_all_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [yaml.safe_load(FULL), spec(), spec("MonaiDynUNet"), spec(conv="SymmetricConv")]
+    "source",
+    [
+        pytest.param(yaml.safe_load(FULL), marks=pytest.mark.slow),
+        spec(),
+        spec("MonaiDynUNet"),
+        pytest.param(spec(conv="SymmetricConv"), marks=pytest.mark.slow),
+    ],
 )
 def test_resolving_is_idempotent_and_builds_the_same(source: dict[str, Any]) -> None:
     full = resolve_network(source)

@@ -21,7 +21,7 @@ def network(dims: int, **settings: object) -> SegmentationModel:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("block", [PlainBlock, partial(ResidualBlock, depth=3)], ids=["plain", "residual"])
 def test_the_network_shrinks_and_answers_the_same(dims: int, norm: str, block: type) -> None:

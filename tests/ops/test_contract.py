@@ -39,9 +39,9 @@ EXAMINED = [
     pytest.param(kind, id=name, marks=() if name in CORE else pytest.mark.slow)
     for name, kind in SHIPPED.items()
 ]
-CHARACTERS: list[ConvFactory] = [
+CHARACTERS: list[Any] = [
     partial(SymmetricConv, basis="ring"),
-    partial(SymmetricConv, basis="orbit", group="C2"),
+    pytest.param(partial(SymmetricConv, basis="orbit", group="C2"), marks=pytest.mark.slow, id="orbit of C2"),
     partial(GradientWeightedConv, border="partial", contrast_per_mm=0.5),
 ]
 

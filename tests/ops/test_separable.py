@@ -15,7 +15,7 @@ from medconv.ops import SeparableConv, check_conv
 CONV = {2: F.conv2d, 3: F.conv3d}
 
 
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(("groups", "multiplier"), [(1, 1), (1, 3), (2, 2), (4, 2)])
 def test_its_kernel_is_the_product_of_both_steps(dims: int, groups: int, multiplier: int) -> None:
     torch.manual_seed(0)

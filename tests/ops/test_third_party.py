@@ -70,6 +70,7 @@ def unannounced(site: Path) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_it_is_found_by_class_path(unannounced: Path) -> None:
     run(unannounced, BY_CLASS_PATH)
 

@@ -84,6 +84,7 @@ def test_small_tables_have_reports_and_words(tmp_path: Path) -> None:
     assert "0 images" not in write_membrane_report(alone, tmp_path / "m.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_browser_shows_them_without_complaint(tmp_path: Path) -> None:

@@ -116,8 +116,23 @@ def test_a_flat_image_keeps_its_first_row_on_top() -> None:
     assert {t.get_text(): t.get_position()[1] for t in ax.texts}["P"] == 0.98
 
 
-@pytest.mark.parametrize("shape", [(6, 7), (1, 1, 1), (1, 400, 3)], ids=str)
-@pytest.mark.parametrize("fill", [0.0, 7.0, np.nan], ids=["zero", "constant", "nan"])
+@pytest.mark.parametrize(
+    ("shape", "fill"),
+    [
+        ((6, 7), 7.0),
+        ((1, 1, 1), 0.0),
+        ((1, 400, 3), np.nan),
+        *(
+            pytest.param(shape, fill, marks=pytest.mark.slow)
+            for shape, fills in (
+                ((6, 7), (0.0, np.nan)),
+                ((1, 1, 1), (7.0, np.nan)),
+                ((1, 400, 3), (0.0, 7.0)),
+            )
+            for fill in fills
+        ),
+    ],
+)
 def test_images_and_labels_with_nothing_to_see_are_drawn(
     shape: tuple[int, ...], fill: float, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def test_every_dot_lies_on_the_paper() -> None:
         assert all(0 < float(x) < width and 0 < float(y) < height for x, y in places)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -82,6 +82,7 @@ def by_condition(findings: Any, arm: str) -> dict[Condition, Finding]:
 TURNS = tuple(Condition("rotate", angle, "S") for angle in (90, 180, -90))
 
 
+@pytest.mark.slow
 def test_a_symmetric_network_says_the_same_of_a_turned_image_to_a_hundred_thousandth(
     tmp_path: Path, case: Case
 ) -> None:
