@@ -58,7 +58,8 @@ def offences(package: Path) -> list[str]:
     for path in sorted(package.rglob("*.py")):
         text = path.read_text()
         where = path.relative_to(package)
-        rows = [*_names(where), *_sizes(text), *_imports(where, text)]
+        tree = ast.parse(text)
+        rows = [*_names(where), *_sizes(text, tree), *_imports(where, tree)]
         found += [f"{package.name}/{where}:{line}: {what}" for line, what in dict.fromkeys(rows)]
     return found
 
@@ -74,18 +75,17 @@ def _names(where: Path) -> Iterator[tuple[int, str]]:
         )
 
 
-def _sizes(text: str) -> Iterator[tuple[int, str]]:
+def _sizes(text: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
     if (lines := len(text.splitlines())) > MAX_MODULE_LINES:
         yield 1, f"module of {lines} lines, at most {MAX_MODULE_LINES}: split it by idea"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > MAX_FUNCTION_LINES:
                 yield node.lineno, f"{node.name} has {lines} lines, at most {MAX_FUNCTION_LINES}"
 
 
-def _imports(where: Path, text: str) -> Iterator[tuple[int, str]]:
-    tree = ast.parse(text)
+def _imports(where: Path, tree: ast.AST) -> Iterator[tuple[int, str]]:
     room = _room(where)
     for line, name in _imported(where, tree):
         top, _, rest = name.partition(".")
