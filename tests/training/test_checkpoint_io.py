@@ -31,6 +31,16 @@ def test_what_is_saved_is_what_is_read(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.ckpt"]
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o027])
+def test_who_may_read_a_checkpoint_is_the_umask_s_to_say(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        AtomicCheckpointIO().save_checkpoint({"x": 1}, tmp_path / "a.ckpt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
 def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
     path = tmp_path / "a.ckpt"
     writer = AtomicCheckpointIO()
