@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -38,12 +40,13 @@ class Drawn:
 
     def __call__(self, image, truth, labels, spacing_mm, *, path, title, **settings):
         path.write_text(title)
-        self.note = settings["note"]
+        self.note, self.unit = settings["note"], settings["unit"]
         self.calls.append((title, image, truth, labels, settings.get("at_disagreement", False)))
 
 
 @pytest.mark.parametrize("visit", ["validate", "test"])
-def test_the_worst_cases_are_drawn_when_a_network_is_measured(data, tmp_path, monkeypatch, visit):
+@pytest.mark.parametrize("unit", ["mm", "px"])
+def test_the_worst_cases_are_drawn_when_a_network_is_measured(data, tmp_path, monkeypatch, visit, unit):
     """Predictions that grow worse and better from case to case, by what share of the truth is missing."""
     asked = []
 
@@ -60,6 +63,7 @@ def test_the_worst_cases_are_drawn_when_a_network_is_measured(data, tmp_path, mo
     monkeypatch.setattr(SegmentationTask, "predict_logits", predict)
     drawn = Drawn()
     task = build_task({"network": NETWORK})
+    data.plan = replace(data.plan, unit=unit)
     run = pl.Trainer(
         accelerator="cpu",
         default_root_dir=tmp_path,
@@ -73,6 +77,7 @@ def test_the_worst_cases_are_drawn_when_a_network_is_measured(data, tmp_path, mo
     ((case_id, image, truth, labels, at_disagreement),) = drawn.calls
     assert case_id == worst_first(task.result)[0]
     assert at_disagreement
+    assert drawn.unit == unit
     said = [f"{row.name} {row.dice:.3f}" for row in task.result.rows if row.case_id == case_id]
     assert drawn.note == "Dice:  " + "   ".join(said)
     place = asked.index(case_id)

@@ -151,6 +151,7 @@ class OverlayPictures(pl.Callback):
             plan.spacing_mm,
             path=path,
             label_names=plan.label_names,
+            unit=plan.unit,
             title=case.case_id,
             # as the table has it, on the stored grid; the picture shows the network's
             note=_dice_of(case.rows.result()),
