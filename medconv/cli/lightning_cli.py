@@ -171,9 +171,7 @@ class MedconvCLI(LightningCLI):
         if self.subcommand == "fit":
             self.run = self._choose_folder()  # nothing of what was refused before leaves a folder behind
             self._require_plan_of_run()
-            self._take_over_weights(self.settings.init_from)
-        self.config_init = self._instantiate_rest()
-        self.trainer = self.instantiate_trainer()
+        self._make_trainer()
         if self.subcommand == "fit" and self.trainer.is_global_zero:
             resolved["model"] = self.model.config
             resumed = self.run.resume_from is not None
@@ -184,6 +182,16 @@ class MedconvCLI(LightningCLI):
         self.config_init[self.subcommand]["weights_only"] = True
         if self.run.resume_from is not None:
             self.config_init[self.subcommand]["ckpt_path"] = str(self.run.resume_from)
+
+    def _make_trainer(self) -> None:
+        try:
+            if self.subcommand == "fit":
+                self._take_over_weights(self.settings.init_from)
+            self.config_init = self._instantiate_rest()
+            self.trainer = self.instantiate_trainer()
+        except Exception:
+            self.run.drop_if_empty()
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with our callbacks, loggers and checkpoint writer beside the user's."""

@@ -24,6 +24,11 @@ class RunFolder:
     resume_from: Path | None
     remarks: tuple[str, ...]
 
+    def drop_if_empty(self) -> None:
+        """Remove the folder of a run that was refused before anything was written into it."""
+        if is_first_process() and self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
 
 def choose_run_folder(runs: Path, name: str, resume: str, allow: tuple[str, ...] = ()) -> RunFolder:
     """The folder for a run; a finished run is never overwritten.

@@ -82,3 +82,19 @@ def test_a_mistake_ends_with_exit_code_2_and_the_remedy(words, message, capsys, 
     assert message in told
     assert "Traceback" not in told
     assert not list(tmp_path.glob("runs/*/*.ckpt"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LightningCLI's, about jsonargparse
+@pytest.mark.filterwarnings("ignore:.*JSONARGPARSE_DEPRECATION_WARNINGS")
+def test_a_refused_trainer_leaves_no_folder_behind(tiny_dataset, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "--data.init_args.root",
+        str(tiny_dataset),
+        "--data.init_args.cache_dir",
+        str(tmp_path / "cache"),
+    ]
+    words += ["--data.init_args.num_folds", "2", "--trainer.max_time", "90"]
+    assert dispatch(["fit", "--config", "hippocampus_plain", *words]) == 2
+    assert "Expected a string in the format DD:HH:MM:SS" in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/*"))
