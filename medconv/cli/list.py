@@ -16,10 +16,12 @@ from medconv.errors import ConfigError
 def main(argv: Sequence[str]) -> int:
     """Print the catalogue of one kind. Returns the exit code."""
     parser = command_parser("list", "What there is to choose from, one line each.")
-    parser.add_argument("kind", help=f"one of: {', '.join(KINDS)}")
+    parser.add_argument("kind", nargs="?", default=None, help=f"one of: {', '.join(KINDS)}")
     parser.add_argument("--markdown", action="store_true", help="ops only: the table of docs/operators.md")
     options = parse(parser, argv[1:])
     kind = options.kind
+    if kind is None:
+        raise ConfigError(f"expected what to list: medconv list {'|'.join(KINDS)}")
     if options.markdown and kind != "ops":
         raise ConfigError(f"expected --markdown with ops only, got it with {kind!r}")
     if kind not in KINDS:

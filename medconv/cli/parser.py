@@ -68,6 +68,10 @@ def _explain(parser: ArgumentParser, words: Sequence[str], message: str, example
     misspelt = re.search(r"Option '([^']+)' is not accepted", text)
     unknown = re.search(r"[Uu]nrecognized arguments: (.*)", text)
     wrong_value = re.search(r'Parser key "(\w+)"(?: element \d+)?: (.*)', text)
+    missing = re.search(r"arguments are required: ([\w, ]+)", text)
+    if missing:
+        titles = {action.dest: "/".join(action.option_strings) or action.dest for action in parser._actions}
+        return f"missing, but required: {', '.join(titles.get(key, key) for key in missing.group(1).split(', '))}"
     if unknown:
         word = unknown.group(1).split()[0].split("=")[0]
         return f"no option or argument {word!r}{did_you_mean(word, options)}"

@@ -51,8 +51,8 @@ def test_outside_the_tolerance_the_code_is_1(
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["{ckpt}", "-o", "{out}"], 2, "required: to"),
-        (["{ckpt}", "--to", "onnx"], 2, "required: output"),
+        (["{ckpt}", "-o", "{out}"], 2, "missing, but required: --to"),
+        (["{ckpt}", "--to", "onnx"], 2, "missing, but required: -o/--output"),
         (
             ["--to", "onnx", "{ckpt}", "-o", "{out}"],
             2,

@@ -57,7 +57,7 @@ def test_configs_are_listed_with_what_they_answer(capsys: pytest.CaptureFixture[
     ("words", "text"),
     [
         (["opps"], r"nothing called 'opps' to list; did you mean 'ops'? Kinds: ops, attention, losses"),
-        ([], "required: kind"),
+        ([], "expected what to list: medconv list ops|attention|losses|metrics|configs"),
     ],
 )
 def test_another_kind_is_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_values_are_typed(parser: ArgumentParser) -> None:
         (["soup", "salad"], r"no option or argument 'salad' \("),
         (["soup", "--tile-batch", "x"], "--tile-batch: expected int. Got value: x"),
         (["soup", "--heat", "mild"], r"--heat: expected one of \['low', 'high'\]. Got value: mild"),
-        ([], "required: dish"),
+        ([], r"^missing, but required: dish \(see medconv cook --help\)$"),
     ],
 )
 def test_errors_are_one_sentence(parser: ArgumentParser, words: list[str], text: str) -> None:

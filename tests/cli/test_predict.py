@@ -137,7 +137,7 @@ def test_masks_that_exist_are_skipped_if_asked(
         (["{ckpt}", "-i", "{scans}", "-o", "{out}", "--overlap", "1"], "expected overlap from 0 up to"),
         (["{ckpt}", "-i", "{scans}", "-o", "{out}", "--tile-batch", "none"], "--tile-batch: expected int"),
         (["-i", "{scans}", "{ckpt}", "-o", "{out}"], "expected a checkpoint, got none. -i takes every word"),
-        (["{ckpt}", "-i", "{scans}"], "required: output"),
+        (["{ckpt}", "-i", "{scans}"], "missing, but required: -o/--output"),
         (["{ckpt}", "-i", "{scans}/x*", "-o", "{out}"], "series matches the pattern"),
         (["{ckpt}", "-i", "{scans}", "-o", "{out}.nii"], "expected a folder for the masks of 2 cases"),
         (["{ckpt}", "-i", "{scans}", "-o", "{scans}"], "would replace an input"),
