@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ COMMANDS = {
 """Command: where its ``main(argv) -> exit code`` is (``argv[0]`` the command), and what it does."""
 
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
+
+# a user's disk and rights; a file that is not there may be a fault of ours, except where a folder refuses new ones
+_OF_THE_FILE_SYSTEM = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +99,12 @@ def _run(words: list[str]) -> int:
         # the reader has gone (as in "| head"); Python would complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        if error.errno not in _OF_THE_FILE_SYSTEM or error.filename is None:
+            raise
+        where = f"{error.filename}: {error.strerror}"
+        remedy = "see that you may read and write there and that the disk has room"
+        return _complain(f"medconv {command}", f"{where}; {remedy}, or name another file", FAILED)
 
 
 def _complain(who: str, text: str, code: int) -> int:

@@ -126,6 +126,18 @@ def test_a_command_gets_its_own_name_and_its_code_is_returned(monkeypatch: pytes
         ),
         (ConfigError("no such option"), 2, "medconv fake: no such option\n"),
         (UnknownNameError("no operator 'x'"), 2, "medconv fake: no operator 'x'\n"),
+        (
+            PermissionError(13, "Permission denied", "/shared/plan.yaml"),
+            1,
+            "medconv fake: /shared/plan.yaml: Permission denied; see that you may read and write there and that the "
+            "disk has room, or name another file\n",
+        ),
+        (
+            OSError(28, "No space left on device", "/shared/plan.yaml"),
+            1,
+            "medconv fake: /shared/plan.yaml: No space left on device; see that you may read and write there and "
+            "that the disk has room, or name another file\n",
+        ),
         (KeyboardInterrupt(), 130, "medconv fake: interrupted\n"),
         (SystemExit(5), 5, ""),
         (SystemExit(), 0, ""),
