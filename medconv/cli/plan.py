@@ -15,6 +15,7 @@ from jsonargparse import Namespace
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
 from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
+from medconv.cli.paths import require_dataset, require_output_folder
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
 
@@ -40,8 +41,9 @@ _MAX_THREADS = 8
 def main(argv: Sequence[str]) -> int:
     """Parse, read, decide, try, write, tell. Returns the exit code."""
     options = _parse(argv[1:])
-    for path in (options.output, options.fit_config):
-        _require_free(path, overwrite=options.overwrite)
+    require_dataset(options.dataset)
+    for option, path in (("-o", options.output), ("--fit-config", options.fit_config)):
+        _require_free(path, option, overwrite=options.overwrite)
     if options.fit_config and not options.output:
         raise ConfigError("--fit-config: expected -o too: the configuration names the plan file")
     if options.fit_config and options.config:
@@ -203,11 +205,13 @@ def _remarks(proposal: Proposal) -> Iterator[str]:
             yield f"class {name!r} occurs in no case: nothing can be learned of it"
 
 
-def _require_free(path: str | None, *, overwrite: bool) -> None:
+def _require_free(path: str | None, option: str, *, overwrite: bool) -> None:
     if path and Path(path).is_dir():
         raise ConfigError(f"expected a file to write, {path} is a folder; name a file in it")
     if path and Path(path).exists() and not overwrite:
         raise ConfigError(f"{path} exists and may have been edited; name another file, or add --overwrite")
+    if path:
+        require_output_folder(Path(path).parent, option)
 
 
 def _by(numbers: Sequence[float]) -> str:

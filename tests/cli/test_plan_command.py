@@ -239,7 +239,9 @@ def test_check_takes_the_ignore_label_of_a_run(root: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nowhere"], 1, "nowhere: expected a folder with a dataset.json"),
+        (["nowhere"], 2, "no file or folder nowhere; expected a dataset: .*, relative paths start at /"),
+        (["DATA/imagesTr"], 1, "imagesTr: expected a folder with a dataset.json"),
+        (["DATA", "-o", "DATA/dataset.json/plan.yaml"], 2, "-o: expected a folder, .*dataset.json is a file"),
         (["DATA", "--patch", "x"], 2, "--patch: .*for example --patch '[64,64,64]'"),
         (["DATA", "--ptch", "[1]"], 2, "no option or argument '--ptch'; did you mean '--patch'"),
         (["DATA", "--memory-gb", "-3"], 2, "memory_gb: expected a number above 0, got -3"),
