@@ -145,13 +145,15 @@ def _scores(table: MembraneTable, intervals: Mapping[str, Interval]) -> str:
     rows = [
         [
             score.title,
+            _MEANING[name],
             f"{shown_value(intervals[name].mean, name)} {shown_limits(intervals[name], name)}".strip(),
             f"{best[name]:g}",
-            _MEANING[name],
         ]
         for name, score in MEMBRANE_SCORES.items()
     ]
-    return html_table(["score", "mean", "threshold", "what it is"], rows, "Each score, with 95 % interval")
+    return html_table(
+        ["score", "what it is", "mean", "threshold"], rows, "Each score, with 95 % interval", text_columns=2
+    )
 
 
 def _thresholds(table: MembraneTable) -> str:

@@ -138,11 +138,15 @@ def nice_ticks(low: float, high: float) -> list[float]:
     Example:
         >>> nice_ticks(0.0, 1.0), nice_ticks(3.0, 18.0)
         ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0, 5.0, 10.0, 15.0, 20.0])
+        >>> nice_ticks(1.0, 1.0), nice_ticks(0.0, 0.0)
+        ([0.8, 1.0], [0.0, 0.2])
     """
     span = high - low or abs(high) or 1.0
     decade = 10.0 ** floor(log10(span / 5))
     step = next(s * decade for s in (1, 2, 5, 10) if span / (s * decade) <= 6)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    if first == last and last > 0:
+        first -= 1  # not beyond the value: a score ends at 1
     return [round(step * number, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
