@@ -24,6 +24,8 @@ def speak_plainly() -> None:
         "Experiment logs directory .* exists and is not empty",
         "Checkpoint directory .* exists and is not empty",
         ".*smaller than the logging interval",
+        # validate and test need none of those that trained
+        "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
         # what is logged at the end of an epoch is computed from all ranks' rows and equal everywhere
         ".*recommended to use `self.log.*sync_dist=True",
     ):
