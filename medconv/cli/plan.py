@@ -177,9 +177,11 @@ def _next_command(options: Namespace) -> str:
 
 
 def _summary(proposal: Proposal) -> Iterator[str]:
+    from medconv.metrics.length_unit import edges_text
+
     plan, network, training = proposal.plan, proposal.network, proposal.training
     rows = {
-        "plan.spacing_mm": f"{_by(plan.spacing_mm)} {plan.unit}",
+        "plan.spacing_mm": edges_text(plan.spacing_mm, plan.unit),
         "plan.normalization": ", ".join(plan.normalization),
         "plan.patch_size": _by(plan.patch_size),
         "training.batch_size": str(training.batch_size),

@@ -116,15 +116,10 @@ class MicroscopyDataModule(FileDataModule):
             normalization=normalization,
             plan=plan,
             test_root=test_root,
-            regions=regions,
-            regions_class_order=regions_class_order,
-            ignore_label=ignore_label,
-            labels=labels,
-            label_names=label_names,
-            group_pattern=group_pattern,
             skip_bad_cases=skip_bad_cases,
-            instances=instances,
-        )
+            regions=regions, regions_class_order=regions_class_order, ignore_label=ignore_label,
+            labels=labels, label_names=label_names, group_pattern=group_pattern, instances=instances,
+        )  # fmt: skip
         self.layout = ImageLayout(axes, tuple(channels or ()), _sizes(pixel_size_um))
 
     def find(self, root: Path) -> Dataset:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 import torch
 
+_CUDNN: Any = torch.backends.cudnn  # its types know nothing of conv
 _LOCK = Lock()
 _inside = 0
 _before: tuple[str, str] = ("", "")
@@ -45,9 +47,9 @@ def exact_float32() -> Iterator[None]:
 
 def _precisions() -> tuple[str, str]:
     """Of convolutions and of products."""
-    return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    return _CUDNN.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
 
 
 def _set_precisions(convolution: str, product: str) -> None:
-    torch.backends.cudnn.conv.fp32_precision = convolution
+    _CUDNN.conv.fp32_precision = convolution
     torch.backends.cuda.matmul.fp32_precision = product
