@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
 from medconv.cli.plain_json import without_infinities
+from medconv.metrics.length_unit import edges_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,7 @@ def collect_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "instances": None if plan.instances is None else plan.instances.to_dict(),
         "channels": dict(zip(plan.channel_names, plan.normalization, strict=True)),
         "spacing_mm": list(plan.spacing_mm),
+        "unit": plan.unit,
         "orientation": plan.orientation,
         "patch_size": list(plan.patch_size),
         "settings": checkpoint.network_spec["init_args"],
@@ -79,7 +81,6 @@ def _stage(path: str) -> str:
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    by = " × "
     yield f"checkpoint  {facts['checkpoint']}, by medconv {facts['version']}"
     yield f"network     {facts['network']}, {facts['parameters']:,} parameters"
     yield f"classes     {', '.join(f'{label} {name}' for label, name in facts['classes'].items())}"
@@ -91,8 +92,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["ignore_label"] is not None:
         yield f"ignored     label {facts['ignore_label']}"
     yield f"channels    {', '.join(f'{name} ({kind})' for name, kind in facts['channels'].items())}"
-    yield f"spacing     {by.join(f'{mm:.4g}' for mm in facts['spacing_mm'])} mm, {facts['orientation']}"
-    yield f"patch       {by.join(map(str, facts['patch_size']))} voxels"
+    yield f"spacing     {edges_text(facts['spacing_mm'], facts['unit'])}, {facts['orientation']}"
+    yield f"patch       {' × '.join(map(str, facts['patch_size']))} voxels"
     for title in ("settings", "operators", "metrics", "training"):
         yield from ("", title)
         rows = facts[title]

@@ -104,8 +104,9 @@ def _propose(
 
 
 def _wishes(options: Namespace) -> Wishes:
-    from medconv.planning import Wishes
+    from medconv.planning import InstanceTarget, Wishes
 
+    target = None if options.instances is None else InstanceTarget.from_dict(options.instances)
     return Wishes(
         orientation=options.orientation,
         spacing_mm=options.spacing_mm,
@@ -114,6 +115,7 @@ def _wishes(options: Namespace) -> Wishes:
         normalization=options.normalization,
         memory_gb=options.memory_gb,
         resolution=options.resolution,
+        instances=target,
     )
 
 
@@ -177,9 +179,11 @@ def _next_command(options: Namespace) -> str:
 
 
 def _summary(proposal: Proposal) -> Iterator[str]:
+    from medconv.metrics.length_unit import edges_text
+
     plan, network, training = proposal.plan, proposal.network, proposal.training
     rows = {
-        "plan.spacing_mm": f"{_by(plan.spacing_mm)} {plan.unit}",
+        "plan.spacing_mm": edges_text(plan.spacing_mm, plan.unit),
         "plan.normalization": ", ".join(plan.normalization),
         "plan.patch_size": _by(plan.patch_size),
         "training.batch_size": str(training.batch_size),
@@ -244,6 +248,12 @@ def _parse(words: Sequence[str]) -> Namespace:
     )
     add("--resolution", type=Literal["full", "low"], default="full", help="low: until a patch sees a quarter")
     add(
+        "--instances",
+        type=dict[str, str | int | float] | None,
+        default=None,
+        help="how numbered objects are taught, as for fit: kind distance (levels) or boundary (width_vox)",
+    )
+    add(
         "--device",
         type=Literal["auto", "cuda", "none"],
         default="auto",
@@ -259,5 +269,6 @@ def _parse(words: Sequence[str]) -> Namespace:
         "spacing_mm": "--spacing-mm '[1,1,2.5]'",
         "patch": "--patch '[64,64,64]'",
         "normalization": "--normalization '[ct,zscore]'",
+        "instances": "--instances '{kind: boundary, width_vox: 2}'",
     }
     return parse(parser, words, examples)

@@ -19,11 +19,13 @@ _FILE_MODULES = ("NiftiDataModule", "MicroscopyDataModule")
 _DECIDED = ("root", "plan", "steps_per_epoch", "spacing_mm", "patch_size", "batch_size", "normalization")
 """What the plan decides, or the command says."""
 
+_FROM_RECIPE = (*DATASET_RULES, "instances")
+
 
 def take_rules(names: Sequence[str], options: Namespace) -> None:
     """Let a plan that comes with a configuration follow its recipe where the rules of the data were not typed."""
     recipe = _kept_settings(read_config(names))
-    for name in DATASET_RULES:
+    for name in _FROM_RECIPE:
         if getattr(options, name) is None:
             setattr(options, name, recipe.get(name))
     take_layout(recipe, options)
@@ -69,7 +71,7 @@ def planned_config(
                 **(_kept_settings(recipe) if options.config else {}),
                 **{
                     name: getattr(options, name)
-                    for name in DATASET_RULES
+                    for name in _FROM_RECIPE
                     if getattr(options, name) is not None
                 },
                 **layout_settings(options),

@@ -290,7 +290,7 @@ def _parser() -> ArgumentParser:
         "--precision",
         type=Literal["auto", "fp32", "bf16", "fp16"],
         default="auto",
-        help="auto: bf16 on a GPU",
+        help="auto: bf16 on a GPU; fp32: exact there too (no TF32), slower",
     )
     add_layout_options(parser)
     add_file_options(parser)

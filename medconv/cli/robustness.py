@@ -210,7 +210,12 @@ def _parse(words: Sequence[str]) -> Namespace:
     add("--all-cases", action="store_true", help="examine cases that a checkpoint was trained on, too")
     add("--seed", type=int, default=0, help="of the noise")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--precision", type=Literal["auto", "fp32", "bf16", "fp16"], default="auto", help="of the networks")
+    add(
+        "--precision",
+        type=Literal["auto", "fp32", "bf16", "fp16"],
+        default="auto",
+        help="fp32: exact on GPUs too",
+    )
     add("--mirror", action="store_true", help="average over mirrored copies")
     add(
         "--postprocessing",

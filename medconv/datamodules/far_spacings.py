@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from medconv.io import Dataset
+from medconv.metrics.length_unit import edges_text
 from medconv.planning import Fingerprint, Plan, read_headers
 
 _FAR = 3.0
@@ -20,7 +21,7 @@ def warn_of_far_spacings(dataset: Dataset, plan: Plan) -> None:
     """
     spacings = Fingerprint.of_headers(read_headers(dataset), plan.orientation).spacings_mm
     far = [
-        f"  - case {case.case_id}: {[round(mm, 3) for mm in spacing]}"
+        f"  - case {case.case_id}: {edges_text(spacing, plan.unit)}"
         for case, spacing in zip(dataset.cases, spacings, strict=True)
         # a plan of slices has no third axis
         if any(max(a / b, b / a) > _FAR for a, b in zip(spacing, plan.spacing_mm, strict=False))
@@ -28,7 +29,7 @@ def warn_of_far_spacings(dataset: Dataset, plan: Plan) -> None:
     if far:
         warnings.warn(
             f"{dataset.root}: the voxels of {len(far)} case(s) are more than {_FAR:g} times larger or "
-            f"smaller along an axis than the {list(plan.spacing_mm)} mm of the plan; check their headers, "
-            "or set spacing_mm:\n" + "\n".join(far),
+            f"smaller along an axis than the {edges_text(plan.spacing_mm, plan.unit)} of the plan; "
+            "check their headers, or set spacing_mm:\n" + "\n".join(far),
             stacklevel=3,
         )

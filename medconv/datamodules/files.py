@@ -24,7 +24,7 @@ from medconv.datamodules.user_cache import user_cache_dir
 from medconv.errors import BadCasesError, DatasetError
 from medconv.io import Case, Dataset
 from medconv.io.dataset_rules import DatasetRules, LabelKind
-from medconv.planning import Proposal, guessed_channels
+from medconv.planning import InstanceTarget, Proposal, guessed_channels
 from medconv.planning.sizes import MIN_BATCH
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
@@ -66,6 +66,7 @@ class FileDataModule(SegmentationDataModule):
             as the dataset declares.
         labels: ``instance``: label maps hold one number an object, and the network is trained to tell touching ones
             apart; ``semantic``: they hold labels; ``None``: as the dataset declares.
+        instances: How objects are taught, see ``medconv.planning.InstanceTarget``; ``None``: shells by distance.
         label_names: Of the labels 1, 2, …, or of the objects; ``None``: as the dataset declares.
         group_pattern: A regular expression; cases in whose paths it finds the same are never divided between training
             and validation (see ``medconv.io.group_cases``). ``None``: groups as the dataset has them.
@@ -104,11 +105,12 @@ class FileDataModule(SegmentationDataModule):
         label_names: list[str] | None = None,
         group_pattern: str | None = None,
         skip_bad_cases: bool = False,
+        instances: InstanceTarget | None = None,
     ) -> None:
         super().__init__(
             batch_size=MIN_BATCH
             if batch_size == "auto"
-            else batch_size,  # "auto" is known once there is a plan
+            else batch_size,  # "auto": known once there is a plan
             steps_per_epoch=steps_per_epoch,
             seed=seed,
             foreground_oversampling=foreground_oversampling,
@@ -118,7 +120,7 @@ class FileDataModule(SegmentationDataModule):
         )
         self.division = Division(val_fraction, num_folds, Path(splits) if splits else None, fold, seed)
         self.root, self.test_root = Path(root), Path(test_root) if test_root else None
-        self.settings = PlanSettings(spacing_mm, patch_size, batch_size, normalization)
+        self.settings = PlanSettings(spacing_mm, patch_size, batch_size, normalization, instances)
         self.plan_file = Path(plan) if plan else None
         self.cache_dir = Path(cache_dir) if cache_dir else None
         said = (regions, regions_class_order, ignore_label, labels, label_names, group_pattern)

@@ -11,6 +11,7 @@ from medconv.datamodules.store import StoreName
 from medconv.errors import DatasetError
 from medconv.io import Dataset, ImageLayout, discover
 from medconv.io.dataset_rules import LabelKind
+from medconv.planning import InstanceTarget
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings
 
 
@@ -54,6 +55,9 @@ class MicroscopyDataModule(FileDataModule):
         regions_class_order: The label that each region writes into a mask.
         ignore_label: The value of pixels that nobody labelled.
         skip_bad_cases: Leave out images that cannot be used, with a warning, instead of refusing the dataset.
+        instances: How objects are taught: ``{kind: distance, levels: 5}``, shells by their distance to the rim, or
+            ``{kind: boundary, width_vox: 2}``, three classes; the network needs ``levels`` or 3 outputs. ``None``:
+            five shells. See ``medconv.planning.InstanceTarget``.
 
     Raises:
         ConfigError: Settings that contradict each other.
@@ -91,6 +95,7 @@ class MicroscopyDataModule(FileDataModule):
         regions_class_order: list[int] | None = None,
         ignore_label: int | None = None,
         skip_bad_cases: bool = False,
+        instances: InstanceTarget | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -111,14 +116,10 @@ class MicroscopyDataModule(FileDataModule):
             normalization=normalization,
             plan=plan,
             test_root=test_root,
-            regions=regions,
-            regions_class_order=regions_class_order,
-            ignore_label=ignore_label,
-            labels=labels,
-            label_names=label_names,
-            group_pattern=group_pattern,
             skip_bad_cases=skip_bad_cases,
-        )
+            regions=regions, regions_class_order=regions_class_order, ignore_label=ignore_label,
+            labels=labels, label_names=label_names, group_pattern=group_pattern, instances=instances,
+        )  # fmt: skip
         self.layout = ImageLayout(axes, tuple(channels or ()), _sizes(pixel_size_um))
 
     def find(self, root: Path) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from medconv.errors import ConfigError
 from medconv.io import Dataset
-from medconv.planning import DatasetIdentity, Proposal, Wishes, propose, read_headers
+from medconv.planning import DatasetIdentity, InstanceTarget, Plan, Proposal, Wishes, propose, read_headers
 from medconv.planning.reasons import GIVEN
 
 _LOG = logging.getLogger("medconv")
@@ -26,12 +26,24 @@ class PlanSettings:
         patch_size: Voxels of a patch.
         batch_size: Patches in a batch.
         normalization: One entry a channel.
+        instances: How numbered objects are taught; ``None``: the plan's way. What they are is for the dataset to say.
+
+    Raises:
+        ConfigError: A name for the objects.
     """
 
     spacing_mm: Literal["median"] | Sequence[float]
     patch_size: Literal["auto"] | Sequence[int]
     batch_size: Literal["auto"] | int
     normalization: Literal["auto"] | Sequence[str]
+    instances: InstanceTarget | None = None
+
+    def __post_init__(self) -> None:
+        if self.instances is not None and self.instances.name != InstanceTarget().name:
+            raise ConfigError(
+                f"instances.name: what objects are called is for label_names to say; leave it out, and give "
+                f"label_names=[{self.instances.name}]"
+            )
 
     def propose(self, dataset: Dataset) -> Proposal:
         """Plan now, from the headers, and from the voxels of CT channels.
@@ -43,10 +55,25 @@ class PlanSettings:
             spacing_mm=None if self.spacing_mm == "median" else self.spacing_mm,
             patch_size=None if self.patch_size == "auto" else self.patch_size,
             normalization=None if self.normalization == "auto" else self.normalization,
+            instances=self.instances,
         )
         if given:
             wishes = replace(wishes, memory_gb=_ANY_MEMORY_GB)
         return propose(dataset, wishes, voxels="needed")
+
+    def require_target_of(self, plan: Plan, path: Path) -> None:
+        """Refuse another way to teach objects than that of a plan file.
+
+        Raises:
+            ConfigError: They differ.
+        """
+        given, planned = self.instances, plan.instances
+        if given is None or (planned is not None and replace(given, name=planned.name) == planned):
+            return
+        said = planned.to_dict() if planned else "that its label maps hold labels"
+        raise ConfigError(
+            f"instances={given.to_dict()} contradicts {path}, which says {said}; leave instances out, or plan again"
+        )
 
 
 def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: str) -> Proposal:
@@ -89,6 +116,7 @@ def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: 
                 f"{name}={list(given)} contradicts {path}, which says {list(planned)}; set {name} to {default}, or "
                 f"plan again with another one"
             )
+    settings.require_target_of(plan, path)
     for name in ("patch_size", "batch_size"):
         if (own_value := getattr(settings, name)) != "auto":
             _LOG.info("%s=%s of the configuration wins over %s", name, own_value, path)

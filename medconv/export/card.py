@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from medconv.errors import DatasetError
 from medconv.export.parity import Parity
 from medconv.inference import Checkpoint, Separation
 from medconv.metrics import INSTANCE_SCORES
+from medconv.metrics.length_unit import edges_text, factor_in, length_in, shown_unit
 from medconv.planning import Plan
 
 _NORMALIZATIONS = {
@@ -104,7 +106,7 @@ def model_card(
         "## What the network expects\n",
         *_plan_lines(checkpoint.plan),
         "\n## Figures\n",
-        _figures(figures),
+        _figures(figures, checkpoint.plan),
         "## Data\n",
         _data(checkpoint.config),
         "## Exported files\n",
@@ -125,7 +127,6 @@ def model_card(
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
     size = "×".join(map(str, plan.patch_size))
-    spacing = " × ".join(f"{mm:.5g}" for mm in plan.spacing_mm)
     yield f"1. Axes turned to {plan.orientation}." if plan.orientation != "native" else "1. Axes as stored."
     for number, (name, kind, intensity) in enumerate(
         zip(plan.channel_names, plan.normalization, plan.intensity, strict=True)
@@ -133,7 +134,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         how = _NORMALIZATIONS[kind].format(**(intensity.to_dict() if intensity else {}))
         yield f"2. Channel {number}, {name}: {how}."
     yield (
-        f"3. Resampled to {spacing} mm, linearly."
+        f"3. Resampled to {edges_text(plan.spacing_mm)}, linearly."
         if plan.unit == "mm"
         else "3. Pixels as they are, of any size."
     )
@@ -185,11 +186,14 @@ def _labels(plan: Plan) -> str:
     )
 
 
-def _figures(figures: Mapping[str, Any]) -> str:
+def _figures(figures: Mapping[str, Any], plan: Plan) -> str:
     if not figures:
         return "None: no table.json lay beside the checkpoint.\n"
+    finest_mm = (
+        min(plan.spacing_mm) if plan.unit == "mm" else nan
+    )  # without a pixel size no figure has a length
     parts = [_object_figures(figures["objects"])] if "objects" in figures else []
-    return "\n".join([*parts, *([_structure_figures(figures)] if "summary" in figures else [])])
+    return "\n".join([*parts, *([_structure_figures(figures, finest_mm)] if "summary" in figures else [])])
 
 
 def _object_figures(summary: Mapping[str, Any]) -> str:
@@ -206,24 +210,24 @@ def _object_figures(summary: Mapping[str, Any]) -> str:
     return f"{counts} AP = TP / (TP + FP + FN).\n\n{_table(head, rows)}"
 
 
-def _structure_figures(figures: Mapping[str, Any]) -> str:
-    summary = figures["summary"]
+def _structure_figures(figures: Mapping[str, Any], finest_mm: float) -> str:
+    summary, unit = figures["summary"], shown_unit(finest_mm)
     rows = [
         [
             str(row.get("name")),
             _number(row.get("mean_dice"), 3),
             _number(row.get("mean_nsd"), 3),
-            _number(row.get("mean_hd95_mm"), 2),
+            _number(row.get("mean_hd95_mm"), 2, factor_in("hd95_mm", unit)),
             f"{row.get('n_missed', '–')} of {row.get('n', '–')}",
         ]
         for row in summary.get("labels", [])
     ]
     tolerances = ", ".join(
-        f"{name} {mm:g} mm" for name, mm in figures["tolerances_mm"].items() if mm is not None
+        f"{name} {length_in(mm, unit)}" for name, mm in figures["tolerances_mm"].items() if mm is not None
     )
     return (
         f"Means over the {summary.get('n_cases', '?')} cases that training kept aside, measured by medconv.\n\n"
-        + _table(["structure", "Dice", "NSD", "HD95 (mm)", "missed"], rows)
+        + _table(["structure", "Dice", "NSD", f"HD95 ({unit})", "missed"], rows)
         + f"\nTolerances of NSD: {tolerances or 'none'}. {summary.get('convention', '')}.\n"
     )
 
@@ -265,8 +269,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
+def _number(value: Any, digits: int, factor: float = 1.0) -> str:
+    return f"{value * factor:.{digits}f}" if isinstance(value, int | float) else "–"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError
+from medconv.inference.exact_float32 import exact_float32
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -108,7 +109,7 @@ def describe_setting(
 
 
 def mixed_precision(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which a network computes in ``dtype``; nothing for float32."""
+    """The context in which a network computes in ``dtype``; float32 on a GPU is exact, see ``exact_float32``."""
     if dtype == torch.float32:
-        return nullcontext()
+        return exact_float32() if device.type == "cuda" else nullcontext()
     return torch.autocast(device.type, dtype=dtype)

@@ -56,7 +56,7 @@ class Predictor:
             ``mirror`` over everything that both combine to.
         blend: ``"gaussian"``: a tile is trusted most at its centre; ``"crop"``: each voxel is taken from the
             tile with the nearest centre.
-        precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"``, ``"bf16"``, ``"fp16"``.
+        precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"`` (slow: no TF32), ``"bf16"``, ``"fp16"``.
         memory_gb: GiB of main memory, and of the GPU's, that are used at the most; ``None``: what is free.
         postprocessing: What is done to the labels of each class; ``None``: nothing.
         cuda_graph: Record a network's pass over tiles on a GPU and replay it: quicker for many small tiles.

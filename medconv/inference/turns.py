@@ -9,6 +9,7 @@ from itertools import combinations
 from torch import Tensor
 
 from medconv.errors import ConfigError
+from medconv.metrics.length_unit import edges_text
 from medconv.ops.signed_permutation import Element, multiply, signed_permutations, sources
 from medconv.planning import Plan
 
@@ -116,7 +117,8 @@ def averaged_turns(
     if free_axes is not None and not planes:
         raise ConfigError(
             "expected a plane in which voxels and patch are square to rotate in, got spacing "
-            f"{plan.spacing_mm} mm and patch {plan.patch_size}, or labels that name sides; leave rotate out"
+            f"{edges_text(plan.spacing_mm, plan.unit)} and patch {plan.patch_size}, or labels that name sides; "
+            "leave rotate out"
         )
     return all_turns(plan.spatial_dims, mirrored_axes, planes)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from medconv.errors import BadImageError, ConfigError
 from medconv.io import ImageLayout, Volume, read_image, volume_from_array, volume_from_nibabel
 from medconv.io.geometry import reorient_geometry
+from medconv.metrics.length_unit import edges_text
 from medconv.planning import Plan
 
 FAR_SPACING = 2.0
@@ -67,9 +68,7 @@ def spacing_note(volume: Volume, plan: Plan) -> list[str]:
     factor = max(max(given / trained, trained / given) for given, trained in pairs)
     if factor <= FAR_SPACING:
         return []
-    given, trained = (
-        " x ".join(f"{mm:.3g}" for mm in side) + f" {plan.unit}" for side in zip(*pairs, strict=True)
-    )
+    given, trained = (edges_text(side, plan.unit) for side in zip(*pairs, strict=True))
     return [
         f"{volume.name}: voxels of {given} are up to {factor:.1f} times off the {trained} that the "
         "network was trained at; look at the result before you use it"

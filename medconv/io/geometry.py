@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import GeometryError
+from medconv.metrics.length_unit import edges_text
 from medconv.types import FloatArray, Geometry
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -194,8 +195,8 @@ def require_same_grid(image: OnGrid, label: OnGrid, tolerance_vox: float = GRID_
     spacings = [tuple(volume.geometry.spacing_mm) for volume in (image, label)]
     difference = grid_difference_vox(image.geometry.affine, label.geometry.affine, image.shape)
     if difference > tolerance_vox:
-        sizes = [" × ".join(f"{mm:.4g}" for mm in spacing) for spacing in spacings]
-        cause = "" if sizes[0] == sizes[1] else f"voxels are {sizes[1]} mm against {sizes[0]} mm, "
+        sizes = [edges_text(spacing, image.geometry.unit) for spacing in spacings]
+        cause = "" if sizes[0] == sizes[1] else f"voxels are {sizes[1]} against {sizes[0]}, "
         raise GeometryError(
             f"{label.name}: expected the grid of {image.name} to within {tolerance_vox:g} voxel, but "
             f"{cause}corners lie "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from medconv.metrics.scores import known_score
+from medconv.types import LengthUnit
 
 ShownUnit = Literal["mm", "µm"]
 """What lengths are told in. Tables in files stay in mm and ml."""
@@ -83,3 +84,19 @@ def length_in(length_mm: float, unit: ShownUnit) -> str:
         ('1 mm', '1.3 µm')
     """
     return f"{length_mm * (1.0 if unit == 'mm' else 1e3):.6g} {unit}"
+
+
+def edges_text(edges: Sequence[float], unit: LengthUnit = "mm") -> str:
+    """Edges of a voxel with their unit: mm, µm where what is seen are cells, or pixels.
+
+    Args:
+        edges: In mm, or in pixels where nobody says how large these are.
+        unit: Of ``edges``.
+
+    Example:
+        >>> edges_text((0.8, 0.8, 2.5)), edges_text((0.00065, 0.00065)), edges_text((1.0, 1.0), "px")
+        ('0.8 × 0.8 × 2.5 mm', '0.65 × 0.65 µm', '1 × 1 px')
+    """
+    shown = shown_unit(min(edges)) if unit == "mm" else unit
+    factor = 1e3 if shown == "µm" else 1.0
+    return f"{' × '.join(f'{edge * factor:.5g}' for edge in edges)} {shown}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from medconv.errors import MedconvError
 from medconv.io.cases import Dataset
+from medconv.metrics.length_unit import edges_text
 from medconv.planning.grid import DatasetGrid, default_orientation
 from medconv.planning.inspect_case import CaseFacts
 from medconv.planning.problems import Problem
@@ -129,9 +130,10 @@ def _grids(facts: Sequence[CaseFacts], orientation: str) -> Iterator[Problem]:
     target = median_spacing(grid.spacings_mm, grid.shapes)
     for (case_id, _), spacing in zip(known, grid.spacings_mm, strict=True):
         if any(max(a / b, b / a) > FAR_SPACING for a, b in zip(spacing, target, strict=True)):
+            own, planned = edges_text(spacing, grid.unit), edges_text(target, grid.unit)
             text = (
-                f"voxels of {_by(spacing)} mm are more than {FAR_SPACING:g} times larger or smaller along an axis than "
-                f"the {_by(target)} mm that a plan would take; check the header"
+                f"voxels of {own} are more than {FAR_SPACING:g} times larger or smaller along an axis than the "
+                f"{planned} that a plan would take; check the header"
             )
             yield Problem("warning", "spacing", case_id, text)
     yield from _small_cases(grid, [case_id for case_id, _ in known])

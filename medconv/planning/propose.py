@@ -209,9 +209,9 @@ def _explain(
 ) -> dict[str, str]:
     """The reason of every value."""
     sizes, num_cases = chosen.sizes, len(grid.shapes)
-    spacing = why.why_spacing(grid.spacings_mm, grid.spacing_mm, grid.median_spacing_mm)
+    spacing = why.why_spacing(grid.spacings_mm, grid.spacing_mm, grid.median_spacing_mm, grid.unit)
     if wishes.resolution == "low":
-        spacing = why.why_low_spacing(grid.spacing_mm)
+        spacing = why.why_low_spacing(grid.spacing_mm, grid.unit)
     kind_reasons = dict.fromkeys(kind.reason for kind in kinds)
     declared = "as the dataset declares"
     reasons = {
@@ -219,7 +219,7 @@ def _explain(
         "plan.channel_names": declared,
         "plan.label_names": declared,
         "plan.spacing_mm": spacing,
-        "plan.patch_size": why.why_patch(sizes, chosen.shape, chosen.lower_mm),
+        "plan.patch_size": why.why_patch(sizes, chosen.shape, chosen.lower_mm, grid.unit),
         "plan.normalization": "; ".join(kind_reasons),
         "plan.orientation": why.why_orientation(grid.axes),
         "plan.intensity": "percentiles, mean and deviation of all foreground voxels; CT only",

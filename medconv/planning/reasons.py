@@ -6,32 +6,36 @@ from collections.abc import Sequence
 from math import prod
 
 from medconv.io.geometry import NATIVE
+from medconv.metrics.length_unit import edges_text
 from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.lower_resolution import ENOUGH, coverage
 from medconv.planning.sizes import MIN_BATCH, Sizes
+from medconv.types import LengthUnit
 
 GIVEN = "given by the user"
 
 
 def why_spacing(
-    spacings_mm: Sequence[Sequence[float]], target_mm: Sequence[float], median_mm: Sequence[float]
+    spacings_mm: Sequence[Sequence[float]],
+    target_mm: Sequence[float],
+    median_mm: Sequence[float],
+    unit: LengthUnit = "mm",
 ) -> str:
     """Of the target spacing."""
     if len(set(map(tuple, spacings_mm))) == 1:
         return f"all {len(spacings_mm)} cases have it"
     if any(abs(a - b) > 1e-4 * b for a, b in zip(target_mm, median_mm, strict=True)):
         return (
-            f"median of {len(spacings_mm)} cases ({by(median_mm)} mm), but along the coarse axis with few slices the "
-            "10th percentile, so that thin slices are not blurred"
+            f"median of {len(spacings_mm)} cases ({edges_text(median_mm, unit)}), but along the coarse axis with few "
+            "slices the 10th percentile, so that thin slices are not blurred"
         )
     return f"median of {len(spacings_mm)} cases along each axis"
 
 
-def why_low_spacing(full_mm: Sequence[float]) -> str:
+def why_low_spacing(full_mm: Sequence[float], unit: LengthUnit = "mm") -> str:
     """Of the spacing of a low-resolution plan."""
-    return (
-        f"from {by(full_mm)} mm coarsened by 3 % at a time until a patch sees {ENOUGH:.0%} of the median case"
-    )
+    start = edges_text(full_mm, unit)
+    return f"from {start} coarsened by 3 % at a time until a patch sees {ENOUGH:.0%} of the median case"
 
 
 def why_dims(spatial_dims: int) -> str:
@@ -59,11 +63,16 @@ def why_orientation(orientation: str) -> str:
     return f"every case is turned to {orientation}, so that an axis of the network is one direction in all patients"
 
 
-def why_patch(sizes: Sizes, median_shape: Sequence[int], lower_mm: Sequence[float] | None) -> str:
+def why_patch(
+    sizes: Sizes,
+    median_shape: Sequence[int],
+    lower_mm: Sequence[float] | None,
+    unit: LengthUnit = "mm",
+) -> str:
     """Of the patch, with what it sees of a case."""
     seen = f"sees {min(1.0, coverage(sizes, median_shape)):.0%} of the median case, {by(median_shape)} voxels"
     if sizes.patch_size == sizes.initial_patch:
-        most = "a square of 2048² pixels" if len(median_shape) == 2 else "a cube in mm of 256³ voxels"
+        most = "a square of 2048² pixels" if len(median_shape) == 2 else "a cube of the volume of 256³ voxels"
         text = f"the median case, at most {most}, padded to what {_halvings(sizes)} need; {seen}"
     else:
         text = (
@@ -71,7 +80,8 @@ def why_patch(sizes: Sizes, median_shape: Sequence[int], lower_mm: Sequence[floa
             f"two patches (or the batch that was asked for) fit into memory; {seen}"
         )
     if lower_mm is not None:
-        text += f"; that is less than {ENOUGH:.0%}: nnU-Net would train at {by(lower_mm)} mm too (--resolution low)"
+        lower = edges_text(lower_mm, unit)
+        text += f"; that is less than {ENOUGH:.0%}: nnU-Net would train at {lower} too (--resolution low)"
     larger = [axis for axis, (p, m) in enumerate(zip(sizes.patch_size, median_shape, strict=True)) if p > m]
     if larger:
         text += f"; larger than the median case along axis {', '.join(map(str, larger))}, cases are padded"

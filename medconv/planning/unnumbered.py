@@ -13,11 +13,14 @@ _MOST_OF_ALL = 0.8
 """Share of the largest piece; above it, the others are specks beside one object."""
 
 
-def unnumbered_text(objects: npt.NDArray[np.integer[Any]]) -> str:
+def unnumbered_text(
+    objects: npt.NDArray[np.integer[Any]], otherwise: str = "say that labels are semantic"
+) -> str:
     """What to say of a map whose only number stands for several objects; nothing for any other map.
 
     Args:
         objects: ``(*S)``, one number an object, 0 the background.
+        otherwise: What to do where it is right that they have no numbers.
 
     Example:
         >>> mask = np.array([[1, 1, 0, 1, 1, 0, 1, 1]])
@@ -38,5 +41,5 @@ def unnumbered_text(objects: npt.NDArray[np.integer[Any]]) -> str:
         return ""
     return (
         f"expected one number an object, got one number for {count} separate pieces, which would be one object; is "
-        "it a mask of all of them? Number the objects, or say that labels are semantic"
+        f"it a mask of all of them? Number the objects, or {otherwise}"
     )

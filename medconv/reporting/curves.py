@@ -11,12 +11,13 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from medconv.errors import DatasetError
+from medconv.metrics.length_unit import ShownUnit, factor_in
 from medconv.reporting.figure import CLASS_COLOURS, Picture
 
 Curve = dict[float, float]
 """Value by epoch."""
 
-_PANELS = {"loss": "loss", "dice": "Dice", "hd95_mm": "HD95 / mm", "hd_mm": "HD / mm"}
+_PANELS = {"loss": "loss", "dice": "Dice", "hd95_mm": "HD95", "hd_mm": "HD"}
 """What a column's name contains → the axis it is drawn on; other columns are no curves of progress."""
 
 
@@ -24,6 +25,7 @@ def draw_curves(
     metrics: str | os.PathLike[str] | Iterable[Mapping[str, str]],
     path: str | os.PathLike[str] | None = None,
     title: str = "",
+    unit: ShownUnit = "mm",
 ) -> Picture:
     """Draw every logged loss, Dice and Hausdorff distance over the epochs, a panel for each kind.
 
@@ -32,6 +34,7 @@ def draw_curves(
             ``train/loss`` or ``val/dice``, blank where it was not logged. The last value of an epoch counts.
         path: Where to write the picture; the suffix names the format. ``None``: it is only returned.
         title: Heading.
+        unit: What distances are shown in; the table has them in mm. See ``medconv.metrics.length_unit``.
 
     Raises:
         DatasetError: There is no curve to draw.
@@ -53,7 +56,13 @@ def draw_curves(
         )
     picture = Picture(figsize=(4.6 * len(panels), 3.4), layout="constrained", facecolor="white")
     for ax, kind in zip(picture.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(ax, {name: curve for name, curve in curves.items() if _kind(name) == kind}, _PANELS[kind])
+        factor, label = factor_in(kind, unit), _PANELS[kind]
+        shown = {
+            name: {epoch: value * factor for epoch, value in curve.items()}
+            for name, curve in curves.items()
+            if _kind(name) == kind
+        }
+        _draw(ax, shown, f"{label} / {unit}" if kind.endswith("_mm") else label)
     if title:
         picture.suptitle(title, fontsize=11, parse_math=False)
     if path is not None:

@@ -162,7 +162,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str, str]] = {
         "warning",
         "spacing",
         "tiny_001",
-        "voxels of 0.8×0.8×10 mm are more than 3 times larger",
+        "voxels of 0.8 × 0.8 × 10 mm are more than 3 times larger",
     ),
 }
 

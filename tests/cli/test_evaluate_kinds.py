@@ -63,6 +63,46 @@ def nuclei(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "masks", tmp_path / "labels"
 
 
+@pytest.mark.parametrize("value", [1, 255])
+def test_a_mask_of_all_objects_is_told_and_no_reference(
+    value: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbered = np.zeros((30, 30), np.uint8)
+    for number in range(4):
+        numbered[3 + 7 * number : 7 + 7 * number, 3:9] = number + 1
+    for name, array in (("numbered", numbered), ("mask", np.where(numbered, np.uint8(value), 0))):
+        for case in "ab":
+            save_tiff(tmp_path / f"{name}/{case}.tif", array)
+    colours = np.random.default_rng(0).integers(1, 255, (5, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "mask/b.tif", colours[numbered], photometric="rgb")
+    why = "expected one number an object, got one number for 4 separate pieces"
+    remedy = "Number the objects, or measure labels, without --instances"
+    assert evaluate(tmp_path / "mask", tmp_path / "numbered", "--instances") == 1
+    seen = capsys.readouterr()
+    assert re.search(f"remark: a: .*mask/a.tif: {why}.*{remedy}", seen.err)
+    assert "Objects: 4 in references, 1 predicted" in seen.out
+    assert re.search(r"failed: b: .*mask/b.tif: expected one number a pixel .* got 5 colours in 3", seen.err)
+    assert evaluate(tmp_path / "numbered", tmp_path / "mask", "--instances") == 1
+    seen = capsys.readouterr()
+    assert re.search(f"failed: a: .*mask/a.tif: {why}.*{remedy}", seen.err)
+    assert re.search(r"failed: b: .*mask/b.tif: .* got 5 colours in 3", seen.err)
+    assert seen.out == ""
+
+
+def test_what_nobody_labelled_is_no_mask_of_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbered = np.zeros((30, 30), np.uint8)
+    numbered[2:6, 2:6] = 1
+    pieces = numbered.copy()
+    for row in range(8, 28, 6):
+        pieces[row : row + 4, 2:9] = 255
+    save_tiff(tmp_path / "masks/a.tif", numbered)
+    save_tiff(tmp_path / "labels/a.tif", pieces)
+    assert evaluate(tmp_path / "masks", tmp_path / "labels", "--instances", "--ignore-label", "255") == 0
+    assert "Objects: 1 in references, 1 predicted" in capsys.readouterr().out
+
+
 def test_objects_of_files_are_those_of_the_arrays(
     nuclei: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

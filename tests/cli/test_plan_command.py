@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from medconv.cli.main import main
 from medconv.cli.operator_cost import MARGIN, PLAIN_NETWORK, OperatorMemory, planned_settings
@@ -23,7 +24,8 @@ from medconv.datamodules import NiftiDataModule
 from medconv.errors import ConfigError, DatasetError
 from medconv.io import discover
 from medconv.models import activation_bytes, build_network
-from medconv.planning import Plan, Proposal, TrainingPlan, plan_stages, propose
+from medconv.planning import InstanceTarget, Plan, Proposal, TrainingPlan, plan_stages, propose
+from medconv.training.build import build_data
 
 NETWORK = {"class_path": "UNet", "init_args": {"conv": "DynamicConv"}}
 
@@ -231,6 +233,30 @@ def test_check_takes_the_ignore_label_of_a_run(root: Path, capsys: pytest.Captur
     assert "got also 9 (1 voxels)" in capsys.readouterr().out
     assert main(["check", str(root), "--ignore-label", "9"]) == 0
     assert "voxels); declare" not in capsys.readouterr().out
+
+
+def test_how_objects_are_taught_is_typed_or_of_the_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / "cells" / folder).mkdir(parents=True)
+        for name in "ab":
+            Image.fromarray(np.eye(32, dtype=np.uint8)).save(tmp_path / f"cells/{folder}/{name}.png")
+    plan, fit = tmp_path / "plan.yaml", tmp_path / "fit.yaml"
+    words = ["plan", str(tmp_path / "cells"), "-o", str(plan), "--overwrite", "--patch", "[32,32]"]
+    labels = ["--labels", "instance", "--label-names", "[cell]"]
+    assert main([*words, *labels, "--instances", "{kind: distance, levels: 8}"]) == 0
+    assert Proposal.load(plan).plan.instances == InstanceTarget(levels=8, name="cell")
+    recipe = ["--config", "nuclei_plain", "--config", "nuclei_boundary", "--fit-config", str(fit)]
+    assert main([*words, *recipe]) == 0
+    assert Proposal.load(plan).plan.instances == InstanceTarget("boundary", name="nucleus")
+    config = yaml.safe_load(fit.read_text())
+    assert config["model"]["network"]["init_args"]["num_classes"] == 3
+    assert config["data"]["init_args"]["instances"] == {"kind": "boundary", "width_vox": 2}
+    build_data(config["data"]).prepare_plan()
+    capsys.readouterr()
+    assert main([*words, *labels, "--instances", "{kind: boundry}"]) == 2
+    assert "instances.kind: no 'boundry'; did you mean 'boundary'" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- bad input

@@ -12,6 +12,7 @@ from PIL import Image
 
 from medconv.datamodules import DemoDataModule, MicroscopyDataModule
 from medconv.errors import ConfigError, DatasetError
+from medconv.planning import InstanceTarget
 from medconv.training.build import build_data
 
 SIZES = [(40, 56), (48, 32), (64, 64), (20, 24), (40, 40)]
@@ -102,6 +103,57 @@ def test_empty_label_images_train_and_masks_of_255_are_labels(root: Path) -> Non
     opened = [data.training_set.cache.open(case) for case in data.dataset.cases]
     assert [sorted(case.locations) for case in opened] == [[], [1], [1], [1], [1]]
     assert len(list(data.train_dataloader())) == 2
+
+
+def test_inside_and_rim_are_chosen_in_a_configuration(root: Path) -> None:
+    settings = {"root": str(root), "labels": "instance", "label_names": ["cell"], "patch_size": [32, 32]}
+    settings |= {"cache_dir": str(root.parent / "cache"), "num_workers": 0, "steps_per_epoch": 1}
+    chosen = {"instances": {"kind": "boundary", "width_vox": 1.5}}
+    data = build_data({"class_path": "MicroscopyDataModule", "init_args": settings | chosen})
+    data.prepare_data()
+    data.setup("fit")
+    assert data.plan.instances == InstanceTarget("boundary", width_vox=1.5, name="cell")
+    assert data.plan.label_names == {0: "background", 1: "cell inside", 2: "cell rim"}
+    assert (data.plan.num_classes, data.plan.regions) == (3, {})
+    opened = data.training_set.cache.open(data.dataset.cases[0])
+    assert sorted(opened.locations) == [1, 2]
+    assert set(np.unique(opened.native_label)) == {0, 7, 700}
+    shells = build_data({"class_path": "MicroscopyDataModule", "init_args": settings})
+    shells.prepare_data()
+    shells.setup("fit")  # in the same folder of prepared images
+    assert sorted(shells.training_set.cache.open(shells.dataset.cases[0]).locations) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"instances": InstanceTarget(name="cell")}, r"instances.name: .* give label_names=\[cell\]"),
+        (
+            {"instances": InstanceTarget(), "labels": "semantic", "label_names": ["cell"]},
+            "instances: expected label maps that number objects, but .* declares labels; leave it out",
+        ),
+    ],
+)
+def test_a_target_that_nobody_would_follow_is_refused(
+    root: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        module(root, **changes).prepare_plan()
+
+
+def test_a_target_goes_together_with_that_of_a_plan_file(root: Path, tmp_path: Path) -> None:
+    rim = InstanceTarget("boundary", width_vox=1)
+    data = module(root, instances=rim)
+    data.prepare_plan()
+    data.proposal.save(tmp_path / "plan.yaml")
+    for same in (rim, None):
+        again = module(root, plan=tmp_path / "plan.yaml", instances=same)
+        again.prepare_plan()
+        assert again.plan == data.plan
+    with pytest.raises(
+        ConfigError, match=r"instances={'kind': 'distance'.* contradicts .*plan.yaml, which says"
+    ):
+        module(root, plan=tmp_path / "plan.yaml", instances=InstanceTarget()).prepare_plan()
 
 
 def test_labels_that_number_objects_are_no_labels(root: Path) -> None:

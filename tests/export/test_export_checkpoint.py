@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,21 @@ def test_the_card_of_objects_says_how_they_are_told_apart_and_how_well(tmp_path:
         assert said in card
     assert "the largest is the label" not in card
     assert " mm, linearly" not in card
+
+
+def test_the_card_of_cells_speaks_of_micrometres(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(
+        tmp_path / "run/best.ckpt", plan=tiny_plan(spacing_mm=(0.0005, 0.0005, 0.002))
+    )
+    cells = replace(ROW, hd95_mm=0.0015, nsd_tolerance_mm=0.001, spacing_mm=(0.0005, 0.0005, 0.002))
+    CaseTable([cells]).to_json(checkpoint.parent / "table.json")
+    export_checkpoint(checkpoint, ["safetensors"], tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text()
+    assert "3. Resampled to 0.5 × 0.5 × 2 µm, linearly." in card
+    assert "| HD95 (µm) |" in card
+    assert "| head | 0.800 | 0.900 | 1.50 | 0 of 1 |" in card
+    assert "Tolerances of NSD: head 1 µm." in card
+    assert " mm" not in card.split("Tolerances of NSD")[0]
 
 
 def test_regions_are_no_bundle_but_weights(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_warnings_become_remarks(predictor: Predictor, tiny_nifti: NiftiFactory,
         warnings.simplefilter("error")
         result = predict_case(predictor, case, tmp_path / "mask.nii")
     assert result.status == "ok"
-    assert "voxels of 0.8 x 0.8 x 10 mm are up to 4.0 times off the 0.8 x 0.8 x 2.5 mm" in result.message
+    assert "voxels of 0.8 × 0.8 × 10 mm are up to 4.0 times off the 0.8 × 0.8 × 2.5 mm" in result.message
 
 
 def test_two_full_disks_in_a_row_stop_the_run_and_one_does_not(

@@ -254,7 +254,7 @@ def test_settings_are_checked_before_any_case(options: dict[str, Any], text: str
 
 def test_far_spacing_is_told_with_both_numbers(tiny_nifti: NiftiFactory, voxels: np.ndarray) -> None:
     path = tiny_nifti("thick.nii.gz", voxels, np.diag([0.8, 0.8, 10.0, 1.0]))
-    text = r"thick\.nii\.gz: voxels of 0\.8 x 0\.8 x 10 mm are up to 4\.0 times off the 0\.8 x 0\.8 x 2\.5 mm"
+    text = r"thick\.nii\.gz: voxels of 0\.8 × 0\.8 × 10 mm are up to 4\.0 times off the 0\.8 × 0\.8 × 2\.5 mm"
     with pytest.warns(UserWarning, match=text):
         prediction = threshold().predict(path)
     assert len(prediction.notes) == 1
@@ -264,7 +264,7 @@ def test_spacing_is_compared_along_the_same_body_axis(tiny_nifti: NiftiFactory, 
     affine = np.diag([2.5, 0.8, 0.8, 1.0])
     affine[:, :3] = affine[:, [2, 1, 0]]  # stored as z, y, x: 0.8 mm, 0.8 mm, 2.5 mm, but x is the coarse one
     path = tiny_nifti("other.nii.gz", voxels, affine)
-    with pytest.warns(UserWarning, match=r"voxels of 2\.5 x 0\.8 x 0\.8 mm are up to 3\.1 times off"):
+    with pytest.warns(UserWarning, match=r"voxels of 2\.5 × 0\.8 × 0\.8 mm are up to 3\.1 times off"):
         threshold().predict(path)
 
 

@@ -245,7 +245,7 @@ def test_pixels_are_not_compared_with_millimetres():
     sized, unsized = Placed((5e-4, 5e-4, 1.0), "mm"), Placed((1.0, 1.0, 1.0), "px")
     require_same_grid(sized, unsized)
     require_same_grid(unsized, sized)
-    with pytest.raises(GeometryError, match=r"voxels are 0\.001 × 0\.001 × 1 mm against 0\.0005"):
+    with pytest.raises(GeometryError, match=r"voxels are 1 × 1 × 1000 µm against 0\.5 ×"):
         require_same_grid(sized, Placed((1e-3, 1e-3, 1.0), "mm"))
 
 

@@ -29,6 +29,14 @@ def test_every_kind_has_a_panel_and_every_column_a_curve(tmp_path: Path) -> None
     assert imread(tmp_path / "curves.png").shape[2] == 4
 
 
+def test_distances_of_cells_are_drawn_in_micrometres() -> None:
+    rows = [{"epoch": "0", "val/dice": "0.5", "val/hd95_mm": "0.0012"}]
+    dice, hd95 = draw_curves(rows, unit="µm").axes
+    assert (dice.get_ylabel(), hd95.get_ylabel()) == ("Dice", "HD95 / µm")
+    assert dice.lines[0].get_ydata() == [0.5]
+    np.testing.assert_allclose(hd95.lines[0].get_ydata(), [1.2])
+
+
 def test_a_run_that_logged_nothing_is_refused() -> None:
     with pytest.raises(DatasetError, match="has the run logged anything yet"):
         draw_curves([{"epoch": "0", "lr": "0.1", "train/loss": ""}])

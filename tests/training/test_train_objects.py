@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -82,6 +85,12 @@ def fit(data, outputs, folder):
     return task, trainer
 
 
+def run_alone(*words):
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "medconv", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def run(cells, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
@@ -159,6 +168,56 @@ def test_a_plan_file_may_ask_for_inside_and_rim(cells, tmp_path):
     trainer.save_checkpoint(tmp_path / "rim.ckpt")
     prediction = medconv.load(tmp_path / "rim.ckpt", device="cpu").predict(own.dataset.cases[0].images[0])
     assert prediction.has_objects
+
+
+@pytest.mark.slow
+def test_inside_and_rim_from_the_command_line_to_measured_objects(cells, tmp_path, capsys):
+    """`fit`, `info`, `predict` and `evaluate` of three classes that words on the command line choose."""
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "model": {"network": {**network(5), "class_path": "medconv.models.UNet"}},
+                "data": {
+                    "class_path": "medconv.datamodules.MicroscopyDataModule",
+                    "init_args": {
+                        "root": str(cells),
+                        "labels": "instance",
+                        "label_names": ["cell"],
+                        "patch_size": [16, 16],
+                        "batch_size": 2,
+                        "steps_per_epoch": 2,
+                        "val_fraction": 0.5,
+                        "num_workers": 0,
+                        "cache_dir": str(tmp_path / "cache"),
+                    },
+                },
+            }
+        )
+    )
+    words = [
+        "fit",
+        "--config",
+        tmp_path / "own.yaml",
+        "--config",
+        "debug",
+        "--runs",
+        tmp_path,
+        "--name",
+        "rim",
+    ]
+    words += ["--config", "nuclei_boundary", "--data.init_args.instances.width_vox", "1"]
+    assert run_alone(*words).returncode == 0
+    best = tmp_path / "rim/best.ckpt"
+    plan = medconv.load(best, device="cpu").plan
+    assert plan.instances == InstanceTarget("boundary", width_vox=1, name="cell")
+    assert main(["info", str(best)]) == 0
+    assert "taught as kind boundary, width_vox 1" in capsys.readouterr().out
+    out = tmp_path / "masks"
+    assert main(["predict", "-i", str(cells / "images"), "-o", str(out), "--device", "cpu", str(best)]) == 0
+    main(["evaluate", str(out), str(cells / "labels"), "--instances"])
+    shown = capsys.readouterr()
+    assert "4 of 4 case(s) measured" in shown.err
+    assert "AP@0.5" in shown.out
 
 
 def test_a_target_for_labels_is_refused(tiny_dataset):
