@@ -19,7 +19,7 @@ from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
 from medconv.datamodules.splits import Split
 from medconv.datamodules.splits_file import write_splits
-from medconv.datamodules.store import StoreName
+from medconv.datamodules.tiers import StoreName
 from medconv.datamodules.user_cache import user_cache_dir
 from medconv.errors import BadCasesError, DatasetError
 from medconv.io import Case, Dataset
@@ -51,7 +51,7 @@ class FileDataModule(SegmentationDataModule):
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges; ``strength: 0`` switches augmentation off.
         num_workers: Processes that load batches from disk; ``"auto"``: none where a device has at most 2 cores.
-        store: ``"device"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
+        store: ``"device"``, ``"ram"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
         cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
             be deleted at any time.
         normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
