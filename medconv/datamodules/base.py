@@ -93,7 +93,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def prepare_plan(self) -> None:
-        """Set ``plan`` from headers alone; cheap, may be called again."""
+        """Set ``plan``, before anything is prepared; the first call reads what it needs, later ones nothing."""
 
     def require_split(self) -> None:
         """Refuse a division of the cases that cannot be made, before anything is prepared; after ``prepare_plan``."""

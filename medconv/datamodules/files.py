@@ -56,7 +56,7 @@ class FileDataModule(SegmentationDataModule):
             be deleted at any time.
         normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
         plan: A file of ``medconv plan`` to take spacing, orientation, normalisation, patch and batch from; a patch or
-            batch of your own wins over it. ``None``: planned now, from the headers.
+            batch of your own wins over it. ``None``: planned now, for which every image is read once.
         test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
         regions: Labels of each region, such as ``{whole tumour: [1, 2, 3], core: [2, 3]}``, where the network is to
             answer for regions that may overlap; ``None``: as the dataset declares.
@@ -139,7 +139,7 @@ class FileDataModule(SegmentationDataModule):
         """
 
     def prepare_plan(self) -> None:
-        """Discover the cases and plan from their headers, and from their voxels for a ``ct`` channel; or read the plan.
+        """Discover the cases and plan from their headers and voxels, or read the plan.
 
         Raises:
             DatasetError: No dataset, or cases that cannot be used; all of them are listed. A plan of other data.

@@ -67,8 +67,8 @@ class Room:
 
     @property
     def has_accelerator(self) -> bool:
-        """Whether the device has a memory of its own."""
-        return self.device.split(":")[0] != "cpu"
+        """Whether the device is a GPU with a memory of its own."""
+        return self.device.split(":")[0] == "cuda"
 
 
 @dataclass(frozen=True)
