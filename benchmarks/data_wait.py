@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=["hippocampus", "large"], default=["hippocampus", "large"]
     )
-    parser.add_argument("--store", default="auto", choices=["auto", "device", "disk"])
+    parser.add_argument("--store", default="auto", choices=["auto", "device", "ram", "disk"])
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--cases", type=int, default=CASES, help="of the drawn ones")
     parser.add_argument("--edge", type=int, default=EDGE, help="of the drawn ones, in voxels")

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STOREYS = [
     {"types", "errors"},
-    {"kernels", "ndim", "catalogue"},
+    {"kernels", "ndim", "catalogue", "host_memory"},
     {"ops", "losses", "metrics"},
     {"attention", "io"},
     {"blocks", "planning"},

@@ -16,9 +16,11 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
+from medconv.datamodules.footprint import measure_footprint, measure_room
 from medconv.datamodules.resumable_loader import ResumableLoader
 from medconv.datamodules.samplers import EvaluationSampler, TrainingSampler
-from medconv.datamodules.store import StoreLoader, StoreName, fits_on_device, size_in_bytes
+from medconv.datamodules.store import StoreLoader
+from medconv.datamodules.tiers import StoreName, Tier, choose_tier
 from medconv.errors import ConfigError
 from medconv.planning import Plan, Proposal, mirror_axes
 from medconv.transforms.augment import Augment
@@ -49,8 +51,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges; ``strength: 0`` switches it off.
         num_workers: Processes that load batches from disk; ``"auto"``: none where a device has at most 2 cores.
-        store: Where training cases lie: ``"device"`` (all of them in its memory), ``"disk"`` (mapped; the system
-            keeps in memory what fits), or ``"auto"``: on a GPU of which they take at most a quarter.
+        store: Where training cases lie: ``"device"`` (all of them in its memory), ``"ram"`` (all of them in main
+            memory; what patches reach is copied to the device beside training), ``"disk"`` (mapped; the system keeps in
+            memory what fits), or ``"auto"``: the first with room, see ``choose_tier``; the log says it with its bytes.
 
     Raises:
         ConfigError: A negative number of workers.
@@ -90,7 +93,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def prepare_plan(self) -> None:
-        """Set ``plan`` from headers alone; cheap, may be called again."""
+        """Set ``plan``, before anything is prepared; the first call reads what it needs, later ones nothing."""
 
     def require_split(self) -> None:
         """Refuse a division of the cases that cannot be made, before anything is prepared; after ``prepare_plan``."""
@@ -122,10 +125,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             sampler.resume(self._position["epoch"], self._position["batches"])
             self._warn_if_order_changed()
             self._position = {}
-        self._stored = self._choose_store()
+        tier = self._choose_tier()
+        self._stored = tier.place != "disk"
         if self._stored:
             return StoreLoader(
-                self.training_set, sampler, self.batch_size, self.augmentation(), self._device()
+                self.training_set, sampler, self.batch_size, self.augmentation(), self._device(), tier
             )
         workers = self._workers()
         return ResumableLoader(
@@ -251,15 +255,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
             return self.num_workers
         return choose_workers(available_cores(), self.trainer.num_devices if self.trainer else 1)
 
-    def _choose_store(self) -> bool:
-        """Whether training cases go to the device; said in the log."""
-        stored = self.store == "device" or (
-            self.store == "auto" and fits_on_device(self.training_set, self._device())
-        )
-        megabytes = size_in_bytes(self.training_set) / 1e6
-        place = f"in the memory of {self._device()}" if stored else "on disk, mapped into memory"
-        _LOG.info("%d training cases, %.0f MB, %s", len(self.training_set), megabytes, place)
-        return stored
+    def _choose_tier(self) -> Tier:
+        """Where training cases lie; said in the log."""
+        processes = self.trainer.num_devices if self.trainer else 1
+        is_mapped = self.store == "disk" or (self.store == "auto" and not self._on_cuda())
+        footprint = measure_footprint(self.training_set, look_for_whole_numbers=not is_mapped)
+        tier = choose_tier(footprint, measure_room(self._device(), processes), self.store)
+        _LOG.info("%d training cases, %s", len(self.training_set), tier.reason)
+        return tier
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

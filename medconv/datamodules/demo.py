@@ -10,7 +10,7 @@ from medconv.datamodules.base import NumWorkers
 from medconv.datamodules.demo_flavours import FLAVOURS, VOLUMES, FlavourName
 from medconv.datamodules.demo_folder import generate_demo
 from medconv.datamodules.files import FileDataModule
-from medconv.datamodules.store import StoreName
+from medconv.datamodules.tiers import StoreName
 from medconv.errors import ConfigError
 from medconv.io import Case, Dataset, discover, stem_of
 from medconv.transforms.augment_settings import NNUNET, AugmentSettings

@@ -19,7 +19,7 @@ from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
 from medconv.datamodules.splits import Split
 from medconv.datamodules.splits_file import write_splits
-from medconv.datamodules.store import StoreName
+from medconv.datamodules.tiers import StoreName
 from medconv.datamodules.user_cache import user_cache_dir
 from medconv.errors import BadCasesError, DatasetError
 from medconv.io import Case, Dataset
@@ -51,12 +51,12 @@ class FileDataModule(SegmentationDataModule):
         foreground_oversampling: Share of patches centred on a structure.
         augment: Probabilities and ranges; ``strength: 0`` switches augmentation off.
         num_workers: Processes that load batches from disk; ``"auto"``: none where a device has at most 2 cores.
-        store: ``"device"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
+        store: ``"device"``, ``"ram"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
         cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
             be deleted at any time.
         normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
         plan: A file of ``medconv plan`` to take spacing, orientation, normalisation, patch and batch from; a patch or
-            batch of your own wins over it. ``None``: planned now, from the headers.
+            batch of your own wins over it. ``None``: planned now, for which every image is read once.
         test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
         regions: Labels of each region, such as ``{whole tumour: [1, 2, 3], core: [2, 3]}``, where the network is to
             answer for regions that may overlap; ``None``: as the dataset declares.
@@ -141,7 +141,7 @@ class FileDataModule(SegmentationDataModule):
         """
 
     def prepare_plan(self) -> None:
-        """Discover the cases and plan from their headers, and from their voxels for a ``ct`` channel; or read the plan.
+        """Discover the cases and plan from their headers and voxels, or read the plan.
 
         Raises:
             DatasetError: No dataset, or cases that cannot be used; all of them are listed. A plan of other data.

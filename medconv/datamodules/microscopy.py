@@ -7,7 +7,7 @@ from typing import Literal
 
 from medconv.datamodules.base import NumWorkers
 from medconv.datamodules.files import FileDataModule
-from medconv.datamodules.store import StoreName
+from medconv.datamodules.tiers import StoreName
 from medconv.errors import DatasetError
 from medconv.io import Dataset, ImageLayout, discover
 from medconv.io.dataset_rules import LabelKind

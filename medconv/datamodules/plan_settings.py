@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from medconv.planning.reasons import GIVEN
 
 _LOG = logging.getLogger("medconv")
 _ANY_MEMORY_GB = 9_999.0
+_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class PlanSettings:
             )
 
     def propose(self, dataset: Dataset) -> Proposal:
-        """Plan now, from the headers, and from the voxels of CT channels.
+        """Plan now, from headers and voxels; of microscopy from headers alone.
 
         A patch and a batch that are both given are taken as they are: the user knows the device.
         """
@@ -59,7 +61,7 @@ class PlanSettings:
         )
         if given:
             wishes = replace(wishes, memory_gb=_ANY_MEMORY_GB)
-        return propose(dataset, wishes, voxels="needed")
+        return propose(dataset, wishes, voxels="needed", threads=min(_THREADS, os.cpu_count() or 1))
 
     def require_target_of(self, plan: Plan, path: Path) -> None:
         """Refuse another way to teach objects than that of a plan file.

@@ -20,6 +20,7 @@ def record_to_json(record: Record) -> str:
             "geometry": _geometry_to_plain(record.geometry),
             "work_shape": record.work_shape,
             "work_geometry": _geometry_to_plain(record.work_geometry),
+            "box": record.box,
         }
     )
 
@@ -33,6 +34,7 @@ def record_from_json(text: str) -> Record:
         geometry=_geometry_from_plain(values["geometry"]),
         work_shape=tuple(values["work_shape"]),
         work_geometry=_geometry_from_plain(values["work_geometry"]),
+        box=tuple((low, high) for low, high in values["box"]) if values.get("box") else None,
     )
 
 

@@ -46,12 +46,18 @@ def write_bundle(
         figures: Of ``read_figures``.
 
     Raises:
-        ConfigError: The network cannot be traced, answers for regions, or is the first half of telling objects apart.
+        ConfigError: The network cannot be traced, answers for regions, scales intensities
+            within a mask, or is the first half of telling objects apart.
     """
     if checkpoint.plan.instances is not None:
         raise ConfigError(
             "a MONAI bundle takes the largest score of each voxel, but objects are told apart only after this network; "
             "export it with --to torch, onnx or safetensors, or label with medconv predict"
+        )
+    if checkpoint.plan.masked_normalization:
+        raise ConfigError(
+            "a MONAI bundle has no words for intensities that are scaled within a mask without holes, as the plan of "
+            "this network wants it; export it with --to torch, onnx or safetensors, or predict with medconv"
         )
     if checkpoint.plan.regions:
         raise ConfigError(

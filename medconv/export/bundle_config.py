@@ -88,6 +88,16 @@ def _preprocessing(plan: Plan) -> list[Config]:
     if plan.orientation != NATIVE:
         # labels: None, so that the space of a file in LPS is not guessed anew
         steps.append(_step("Orientationd", "image", axcodes=plan.orientation, labels=None))
+    if plan.crop_to_nonzero:
+        steps.append(
+            _step(
+                "CropForegroundd",
+                "image",
+                source_key="image",
+                select_fn="$lambda x: x != 0",
+                allow_smaller=True,
+            )
+        )
     steps += _normalization(plan)
     if plan.spatial_dims == 3:
         steps.append(

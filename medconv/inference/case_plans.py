@@ -10,9 +10,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from medconv.host_memory import resident_bytes
 from medconv.inference.byte_plan import BytePlan, plan_bytes
 from medconv.inference.engine import CaseEngine
-from medconv.inference.host_memory import resident_bytes
 from medconv.inference.memory import first_that_fits, within_limits
 from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES
 from medconv.inference.stopwatch import Stopwatch

@@ -9,8 +9,8 @@ from typing import TypeVar
 import torch
 
 from medconv.errors import MedconvError
+from medconv.host_memory import free_device_bytes, free_host_bytes
 from medconv.inference.byte_plan import GIB, BytePlan
-from medconv.inference.host_memory import free_device_bytes, free_host_bytes
 
 T = TypeVar("T")
 

@@ -147,6 +147,13 @@ def resize_geometry(geometry: Geometry, shape: Sequence[int], new_shape: Sequenc
     return replace(geometry, affine=geometry.affine @ old_from_new, spacing_mm=spacing)
 
 
+def crop_geometry(geometry: Geometry, start: Sequence[int]) -> Geometry:
+    """The geometry of a part of a grid that begins at voxel ``start``; a point keeps its place in mm."""
+    old_from_new = np.eye(4)
+    old_from_new[:3, 3] = start
+    return replace(geometry, affine=geometry.affine @ old_from_new)
+
+
 def grid_difference_vox(one: FloatArray, other: FloatArray, shape: Sequence[int]) -> float:
     """The furthest that any corner of the grid ``one`` lies from the same corner of ``other``, in voxels."""
     corners = np.array([[*corner, 1] for corner in itertools.product(*[(0, size - 1) for size in shape])]).T

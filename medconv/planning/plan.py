@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +17,6 @@ from medconv.io.geometry import NATIVE, check_orientation
 from medconv.ndim import check_spatial_dims
 from medconv.planning.bounds import (
     MAX_CHANNELS,
-    MAX_CLASSES,
     MAX_PATCH_EDGE,
     MAX_PATCH_VOXELS,
     MAX_SPACING_MM,
@@ -30,6 +29,7 @@ from medconv.planning.bounds import (
 )
 from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.intensity import Intensity
+from medconv.planning.plan_values import check_label_names, check_regions, integer_keys, to_tuple
 from medconv.types import LengthUnit
 
 NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
@@ -37,8 +37,9 @@ NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
 
 
 _LISTS = ("channel_names", "spacing_mm", "patch_size", "normalization", "intensity", "regions_class_order")
-_OPTIONAL = ("regions", "regions_class_order", "ignore_label", "instances", "unit")
-_UNUSED: tuple[Any, ...] = ((), {}, None, "mm")
+_SWITCHES = ("crop_to_nonzero", "masked_normalization")
+_OPTIONAL = ("regions", "regions_class_order", "ignore_label", "instances", "unit", *_SWITCHES)
+_UNUSED: tuple[Any, ...] = ((), {}, None, "mm", False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Plan:
         ignore_label: See ``medconv.io.DeclaredLabels``; in prepared label maps it is ``unknown_label``.
         unit: What ``spacing_mm`` is in: ``"px"`` where nobody says how large the pixels of the images are.
         instances: How the objects that the files number become the labels above; ``None``: the files hold labels.
+        crop_to_nonzero: Whether volumes are cropped to their voxels that are not 0 in every channel.
+        masked_normalization: Whether ``"zscore"`` and ``"percentile"`` look at these voxels, and those that they
+            enclose, alone, and leave 0 around them.
 
     Raises:
         ConfigError: A value outside its bounds; the text names the field.
@@ -84,18 +88,21 @@ class Plan:
     ignore_label: int | None = None
     instances: InstanceTarget | None = None
     unit: LengthUnit = "mm"
+    crop_to_nonzero: bool = False
+    masked_normalization: bool = False
 
     def __post_init__(self) -> None:
         check_spatial_dims(check_integer("spatial_dims", self.spatial_dims, 2, 3))
         for name in _LISTS:
-            object.__setattr__(self, name, _to_tuple(name, getattr(self, name)))
+            object.__setattr__(self, name, to_tuple(name, getattr(self, name)))
         if not self.intensity:
             object.__setattr__(self, "intensity", (None,) * len(self.channel_names))
-        object.__setattr__(self, "label_names", _label_names(self.label_names))
-        object.__setattr__(self, "regions", _regions(self.regions))
+        object.__setattr__(self, "label_names", check_label_names(self.label_names))
+        object.__setattr__(self, "regions", check_regions(self.regions))
         DeclaredLabels(self.label_names, self.regions, self.regions_class_order, self.ignore_label)
         self._check_instances()
         self._check_channels()
+        self._check_switches()
         self._check_grid()
 
     @property
@@ -162,11 +169,11 @@ class Plan:
         if missing:
             raise ConfigError(f"plan: expected all of {', '.join(names)}; missing: {', '.join(missing)}")
         given = dict(values)
-        given["label_names"] = _integer_keys(given["label_names"])
+        given["label_names"] = integer_keys(given["label_names"])
         if given.get("instances") is not None:
             given["instances"] = InstanceTarget.from_dict(given["instances"])
         if "intensity" in given:
-            entries = _to_tuple("intensity", given["intensity"])
+            entries = to_tuple("intensity", given["intensity"])
             given["intensity"] = tuple(e if e is None else Intensity.from_dict(e) for e in entries)
         return cls(**given)
 
@@ -233,6 +240,13 @@ class Plan:
                     f"{intensity} for {kind!r}"
                 )
 
+    def _check_switches(self) -> None:
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        if self.masked_normalization and not self.crop_to_nonzero:
+            raise ConfigError("masked_normalization: expected crop_to_nonzero with it; set both, or neither")
+
     def _check_grid(self) -> None:
         dims = self.spatial_dims
         if self.unit not in get_args(LengthUnit):
@@ -254,41 +268,3 @@ class Plan:
                 check_orientation(self.orientation)
             except MedconvError as error:
                 raise ConfigError(f"orientation: {error}") from error
-
-
-def _to_tuple(name: str, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{name}: expected a list, got {value!r}")
-    return tuple(value)
-
-
-def _integer_keys(names: Any) -> Any:
-    """JSON knows only text as keys."""
-    if not isinstance(names, Mapping):
-        return names
-    return {int(k) if isinstance(k, str) and k.isdecimal() else k: name for k, name in names.items()}
-
-
-def _label_names(names: Any) -> dict[int, str]:
-    if not isinstance(names, Mapping):
-        raise ConfigError(f"label_names: expected {{0: background, 1: …}}, got {names!r}")
-    check_count("label_names", names, 2, MAX_CLASSES)
-    for value, name in names.items():
-        check_integer("label_names", value, 0, MAX_CLASSES - 1)
-        check_name("label_names", name)
-    if sorted(names) != list(range(len(names))):
-        raise ConfigError(
-            f"label_names: expected the values 0 to {len(names) - 1}, got {sorted(names)}; renumber labels"
-        )
-    return {int(value): names[value] for value in sorted(names)}
-
-
-def _regions(regions: Any) -> dict[str, tuple[int, ...]]:
-    if not isinstance(regions, Mapping):
-        raise ConfigError(f"regions: expected {{name: [labels]}}, got {regions!r}")
-    check_count("regions", regions, 0, MAX_CLASSES)
-    for name, members in regions.items():
-        check_name("regions", name)
-        for label in _to_tuple(f"regions: {name}", members):
-            check_integer(f"regions: {name}", label, 1, MAX_CLASSES)
-    return {name: tuple(members) for name, members in regions.items()}

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from medconv.errors import ConfigError, DatasetError
 from medconv.io.cases import Case, Dataset
+from medconv.io.nifti import Header
 from medconv.planning import reasons as why
 from medconv.planning.bounds import check_count
 from medconv.planning.channel_kinds import ChannelKind, kind_of_channel
+from medconv.planning.dataset_cropping import Cropping, find_cropping
 from medconv.planning.dataset_identity import DatasetIdentity
 from medconv.planning.fingerprint import read_headers, refuse_cases, summarise_intensities
 from medconv.planning.footprint import MAX_SHARE, PLAIN, count_map_voxels
@@ -46,7 +48,7 @@ def propose_plan(dataset: Dataset, **wishes: Any) -> Plan:
         ConfigError: A given value is out of bounds.
 
     Cost:
-        Headers only, unless a channel is CT.
+        One reading of every image; of microscopy, which is not cropped, headers only.
     """
     return propose(dataset, Wishes(**wishes), voxels="needed").plan
 
@@ -67,7 +69,8 @@ def propose(
         dataset: As discovered, with label names.
         wishes: What the user decided.
         operator_cost: Memory of the chosen network; without one, nnU-Net's count of map voxels stands in for it.
-        voxels: ``"needed"``: read only those of CT channels; ``"all"``: foreground and class volumes too.
+        voxels: ``"needed"``: those that decide about cropping, and the foreground of CT channels; ``"all"``: all
+            foreground and class volumes too.
         watch: Sees each case whose voxels were read.
         threads: Cases read at a time.
         bad_cases: Where given, cases whose voxels cannot be used are noted here and left out of the figures,
@@ -84,16 +87,15 @@ def propose(
     check_count("normalization", normalization, len(kinds), len(kinds))
     absolute = [channel for channel, kind in enumerate(normalization) if kind == "ct"]
     headers = read_headers(dataset)
-    grid = DatasetGrid.of(headers, wishes.orientation or default_orientation(dataset), wishes.spacing_mm)
     wanted = range(len(normalization)) if voxels == "all" else absolute
-    cases = _read(dataset, wanted, watch, threads, bad_cases) if wanted else []
+    cases, cropping, grid = _survey(dataset, headers, wishes, wanted, watch, threads, bad_cases)
     intensities = _intensities(dataset, wanted, absolute, cases)
     rules = _label_rules(dataset, wishes.instances)
     draft = partial(
         Plan,
         spatial_dims=grid.spatial_dims,
         channel_names=dataset.channel_names,
-        **{"label_names": dict(dataset.label_names), **rules},
+        **{"label_names": dict(dataset.label_names), **rules, **cropping.plan_values(normalization)},
         normalization=normalization,
         orientation=grid.axes,
         unit=grid.unit,
@@ -107,24 +109,33 @@ def propose(
         NetworkPlan(stages.channels, stages.strides, stages.kernel_sizes, outputs),
         TrainingPlan(chosen.sizes.batch_size, STEPS_PER_EPOCH, EPOCHS),
         DatasetIdentity.of(dataset, headers),
-        _explain(grid, wishes, chosen, kinds, outputs, rules),
-        summarise(grid, dataset, cases, intensities),
+        _explain(grid, wishes, chosen, kinds, outputs, rules) | cropping.reasons(normalization),
+        summarise(grid, dataset, cases, intensities) | cropping.facts(),
     )
 
 
-def _read(
+def _survey(
     dataset: Dataset,
+    headers: Sequence[Header],
+    wishes: Wishes,
     channels: Collection[int],
     watch: Watch[Case],
     threads: int,
     bad_cases: dict[str, str] | None,
-) -> list[CaseVoxels]:
-    cases, problems = read_voxels(dataset, channels, watch=watch, threads=threads)
-    if bad_cases is None:
-        refuse_cases(dataset, problems)
-    else:
-        bad_cases.update(problems)
-    return cases
+) -> tuple[list[CaseVoxels], Cropping, DatasetGrid]:
+    """The voxels of the channels that are wanted, what is cropped, and the grids that are left."""
+    orientation = wishes.orientation or default_orientation(dataset)
+    lay_out = partial(DatasetGrid.of, orientation=orientation, spacing_mm=wishes.spacing_mm)
+    lay_out(headers)  # refuses what it must before any voxel is read
+    cases: list[CaseVoxels] = []
+    if channels:
+        cases, problems = read_voxels(dataset, channels, watch=watch, threads=threads)
+        if bad_cases is None:
+            refuse_cases(dataset, problems)
+        else:
+            bad_cases.update(problems)
+    cropping = find_cropping(dataset, headers, cases, watch, threads)
+    return cases, cropping, lay_out(cropping.headers(dataset.cases, headers))
 
 
 def _intensities(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from medconv.errors import MedconvError
 from medconv.io.cases import Case, Dataset
 from medconv.io.readers import read_image, reader_for
+from medconv.planning.nonzero import Box, nonzero_box
 
 SAMPLES_PER_CASE = 10_000
 
@@ -34,12 +35,16 @@ class CaseVoxels:
         volumes_ml: Of each class that occurs, background left out.
         voxels: The same in voxels, where nobody knows how large or how thick those are.
         object_voxels: Of each numbered object.
+        case_id: Whose they are.
+        box: What cropping to voxels that are not 0 keeps; ``None``: the image was not read.
     """
 
     foreground: dict[int, npt.NDArray[np.float32]]
     volumes_ml: dict[int, float]
     voxels: dict[int, int] = field(default_factory=dict)
     object_voxels: tuple[int, ...] = ()
+    case_id: str = ""
+    box: Box | None = None
 
 
 def read_voxels(
@@ -123,7 +128,8 @@ def _read(dataset: Dataset, case: Case, channels: Collection[int]) -> CaseVoxels
     if image is not None:
         mask = (labels.data[0] != 0) & (labels.data[0] != unknown)
         foreground = {channel: _spread(image.data[channel][mask]) for channel in channels}
-    return CaseVoxels(foreground, volumes_ml, voxels, objects)
+    box = None if image is None else nonzero_box(image.data)
+    return CaseVoxels(foreground, volumes_ml, voxels, objects, case.case_id, box)
 
 
 def _spread(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

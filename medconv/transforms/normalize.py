@@ -22,6 +22,7 @@ def normalize(
     kinds: Sequence[str],
     intensity: Sequence[Intensity | None],
     name: str = "the volume",
+    mask: npt.NDArray[np.bool_] | None = None,
 ) -> FloatArray:
     """Scale each channel in its own way.
 
@@ -33,25 +34,34 @@ def normalize(
             ``"none"``: as it is.
         intensity: One entry a channel; used by ``"ct"``.
         name: How warnings call the volume.
+        mask: ``(*S)``: ``"zscore"`` and ``"percentile"`` look at these voxels alone, and set all others to 0.
 
     Returns:
         ``(C, *S)`` float32, finite. A channel with one value only becomes 0, with a warning.
     """
     channels = [
-        _normalize_channel(channel, kind, entry, f"{name}, channel {number}")
+        _normalize_channel(channel, kind, entry, f"{name}, channel {number}", mask)
         for number, (channel, kind, entry) in enumerate(zip(data, kinds, intensity, strict=True))
     ]
     return channels[0][None] if len(channels) == 1 else np.stack(channels)
 
 
 def _normalize_channel(
-    channel: npt.NDArray[np.floating], kind: str, intensity: Intensity | None, name: str
+    channel: npt.NDArray[np.floating],
+    kind: str,
+    intensity: Intensity | None,
+    name: str,
+    mask: npt.NDArray[np.bool_] | None,
 ) -> FloatArray:
     if kind == "none":
         return channel.astype(np.float32)
     if kind == "ct":
         assert intensity is not None, "a plan with 'ct' has intensities"
         return _standardize(channel, intensity.mean, intensity.std, (intensity.low, intensity.high))
+    if mask is not None:
+        scaled = np.zeros(channel.shape, np.float32)
+        scaled[mask] = _normalize_channel(channel[mask], kind, intensity, name, None)
+        return scaled
     if kind == "percentile":
         channel = np.clip(channel, *np.percentile(channel, PERCENTILES))
     if channel.min() == channel.max():

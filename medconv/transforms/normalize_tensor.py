@@ -36,7 +36,11 @@ def turn_on_device(volume: Volume, orientation: str, device: torch.device) -> Te
 
 
 def normalize_tensor(
-    data: Tensor, kinds: Sequence[str], intensity: Sequence[Intensity | None], name: str = "the volume"
+    data: Tensor,
+    kinds: Sequence[str],
+    intensity: Sequence[Intensity | None],
+    name: str = "the volume",
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Scale each channel in its own way; see ``medconv.transforms.normalize``.
 
@@ -45,6 +49,7 @@ def normalize_tensor(
         kinds: One a channel.
         intensity: One entry a channel; used by ``"ct"``.
         name: How warnings call the volume.
+        mask: ``(*S)`` bool: where ``"zscore"`` and ``"percentile"`` look; they set all other voxels to 0.
 
     Returns:
         ``(C, *S)`` float32. A channel with one value only becomes 0, with a warning.
@@ -55,17 +60,23 @@ def normalize_tensor(
     """
     result = torch.empty(data.shape, dtype=torch.float32, device=data.device)
     for number, (channel, kind, entry) in enumerate(zip(data, kinds, intensity, strict=True)):
-        result[number] = _normalize_channel(channel, kind, entry, f"{name}, channel {number}")
+        result[number] = _normalize_channel(channel, kind, entry, f"{name}, channel {number}", mask)
     return result
 
 
-def _normalize_channel(channel: Tensor, kind: str, intensity: Intensity | None, name: str) -> Tensor:
+def _normalize_channel(
+    channel: Tensor, kind: str, intensity: Intensity | None, name: str, mask: Tensor | None
+) -> Tensor:
     if kind == "none":
         return channel
     if kind == "ct":
         assert intensity is not None, "a plan with 'ct' has intensities"
         clipped = channel.clamp(intensity.low, intensity.high)
         return (clipped.double() - intensity.mean) / intensity.std
+    if mask is not None:
+        scaled = torch.zeros(channel.shape, dtype=torch.float64, device=channel.device)
+        scaled[mask] = _normalize_channel(channel[mask], kind, intensity, name, None).double()
+        return scaled
     if kind == "percentile":
         channel = channel.clamp(*_percentiles(channel))
     if channel.min() == channel.max():

@@ -31,7 +31,7 @@ class PackedVolumes:
     """Volumes of different sizes end to end, so that one gather reads from all of them.
 
     Args:
-        image: ``(C, T)``, all voxels of all volumes.
+        image: ``(C, T)``, all voxels of all volumes; of a smaller type than float32 where that holds them.
         label: ``(T,)``, integers.
         offset: ``(N,)`` int64, where each volume begins.
         shape: ``(N, d)`` int64, ``*S`` of each.
@@ -64,22 +64,40 @@ class PackedVolumes:
 
     @classmethod
     def empty(
-        cls, channels: int, shapes: Sequence[Sequence[int]], label_type: Any, device: torch.device | str
+        cls,
+        channels: int,
+        shapes: Sequence[Sequence[int]],
+        label_type: Any,
+        device: torch.device | str,
+        image_type: torch.dtype = torch.float32,
+        *,
+        pinned: bool = False,
     ) -> PackedVolumes:
-        """Room for volumes of these shapes, to be filled one by one."""
+        """Room for volumes of these shapes, to be filled one by one; pinned, a GPU can copy it by itself."""
         ends = np.cumsum([0, *(prod(shape) for shape in shapes)])
-        image = torch.empty((channels, int(ends[-1])), dtype=torch.float32, device=device)
-        label = torch.empty(
-            int(ends[-1]), dtype=torch.from_numpy(np.empty(0, label_type)).dtype, device=device
-        )
-        offset = torch.tensor(ends[:-1], dtype=torch.int64, device=device)
-        return cls(image, label, offset, torch.tensor(shapes, dtype=torch.int64, device=device))
+        voxels, label_dtype = int(ends[-1]), torch.from_numpy(np.empty(0, label_type)).dtype
+        place: dict[str, Any] = {"device": device, "pin_memory": pinned}
+        image = torch.empty((channels, voxels), dtype=image_type, **place)
+        label = torch.empty(voxels, dtype=label_dtype, **place)
+        offset = torch.tensor(ends[:-1], dtype=torch.int64, **place)
+        return cls(image, label, offset, torch.tensor(shapes, dtype=torch.int64, **place))
 
     def put(self, i: int, image: Array, label: Array) -> None:
         """Copy volume ``i``, ``(C, *S)`` and ``(1, *S)``, to its place."""
         start = int(self.offset[i])
         self.image[:, start : start + label.size] = torch.from_numpy(np.array(image).reshape(len(image), -1))
         self.label[start : start + label.size] = torch.from_numpy(np.array(label).reshape(-1))
+
+    def view(self, i: int) -> tuple[Array, Array]:
+        """Volume ``i``, ``(C, *S)`` and ``(1, *S)``, where it lies in the memory of the host."""
+        start, shape = int(self.offset[i]), self.shape[i].tolist()
+        part = slice(start, start + prod(shape))
+        return self.image.numpy()[:, part].reshape(-1, *shape), self.label.numpy()[part].reshape(1, *shape)
+
+    def to(self, device: torch.device) -> PackedVolumes:
+        """The same on a device; nothing waits for the copy of pinned memory."""
+        moved = (x.to(device, non_blocking=True) for x in (self.image, self.label, self.offset, self.shape))
+        return PackedVolumes(*moved)
 
 
 def sample_patches(
@@ -114,7 +132,7 @@ def sample_patches(
     reach = [torch.arange(p, device=starts.device) for p in patch_size]
     along = [starts[:, a, None] + reach[a] for a in range(len(patch_size))]
     index, inside = _address(volumes, cases, [_spread(x, a, len(along)) for a, x in enumerate(along)])
-    image = volumes.image[:, index].mul_(inside).movedim(1, 0).contiguous()
+    image = volumes.image[:, index].to(torch.float32).mul_(inside).movedim(1, 0).contiguous()
     label = volumes.label[index].mul_(inside)[:, None]
     if turned is not None:
         rows, matrices = turned
@@ -137,12 +155,8 @@ def sample_turned_patch(
     Shape:
         Outputs ``(C, *P)`` and ``(1, *P)``.
     """
-    centre = np.asarray(start) + (np.asarray(patch_size) - 1) / 2
-    reach = np.abs(matrix) @ ((np.asarray(patch_size) - 1) / 2)
-    # a voxel to spare on each side, for rounding
-    low = np.clip(np.floor(centre - reach) - 1, 0, np.asarray(label.shape[1:]) - 1).astype(int)
-    high = np.clip(np.ceil(centre + reach) + 2, low + 1, label.shape[1:]).astype(int)
-    parts = [cut(array, [int(n) for n in low], [int(n) for n in high - low]) for array in (image, label)]
+    low, high = reached_box(start, patch_size, label.shape[1:], matrix)
+    parts = [cut(array, low.tolist(), (high - low).tolist()) for array in (image, label)]
     sampled, moved = _sample_turned(
         PackedVolumes.of(parts[:1], parts[1:], "cpu"),
         torch.zeros(1, dtype=torch.int64),
@@ -151,6 +165,32 @@ def sample_turned_patch(
         torch.from_numpy(matrix.astype(np.float32))[None],
     )
     return sampled[0], moved[0]
+
+
+def reached_box(
+    start: Sequence[int], patch_size: Sequence[int], shape: Sequence[int], matrix: FloatArray | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First voxel, and the one after the last, of the part of a volume that a patch reads; never empty.
+
+    Args:
+        start: See ``sample_patches``.
+        patch_size: ``*P``.
+        shape: ``*S`` of the volume.
+        matrix: Of a turned patch, see ``sample_patches``.
+
+    Example:
+        >>> reached_box([-2], [5], [10])
+        (array([0]), array([3]))
+    """
+    begin, size, most = np.asarray(start), np.asarray(patch_size), np.asarray(shape)
+    if matrix is None:
+        first, last = begin, begin + size
+    else:
+        centre, reach = begin + (size - 1) / 2, np.abs(matrix) @ ((size - 1) / 2)
+        # a voxel to spare on each side, for rounding
+        first, last = np.floor(centre - reach) - 1, np.ceil(centre + reach) + 2
+    low = np.clip(first, 0, most - 1).astype(np.int64)
+    return low, np.clip(last, low + 1, most).astype(np.int64)
 
 
 def _sample_turned(

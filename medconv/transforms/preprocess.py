@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,12 @@ from medconv.io.geometry import (
 )
 from medconv.io.volume import Volume
 from medconv.planning import Plan
+from medconv.planning.nonzero import nonzero_box
+from medconv.transforms.cropping import fill_background, keep, mask_where, put_back
 from medconv.transforms.decide import decide
 from medconv.transforms.instance_fields import instance_fields
 from medconv.transforms.instance_labels import instance_labels
+from medconv.transforms.named_labels import named_labels
 from medconv.transforms.normalize import normalize
 from medconv.transforms.normalize_tensor import can_normalize, normalize_tensor, turn_on_device
 from medconv.transforms.record import Record
@@ -36,8 +40,9 @@ Stored = npt.NDArray[np.floating] | None
 
 
 class Preprocessor:
-    """Turn, scale and resample volumes as a plan says, and bring class scores back to the stored grid.
+    """Crop, turn, scale and resample volumes as a plan says, and bring class scores back to the stored grid.
 
+    What was cropped off is background afterwards.
     Turning to ``plan.orientation`` only flips and permutes axes and is undone exactly. Axes whose spacing
     differs by more than 0.1 % are resampled linearly over the same field of view, coarser grids without
     aliasing; a volume that already has the plan's spacing passes unchanged. A point keeps its place in mm.
@@ -63,16 +68,20 @@ class Preprocessor:
         self.plan = plan
 
     def record(self, volume: Volume) -> Record:
-        """What :meth:`apply` would do to a volume, from its geometry alone.
+        """What :meth:`apply` would do to a volume, from its geometry and the zeros around what it shows.
 
         Raises:
             BadImageError: Another number of channels, or several slices where the plan is 2-D.
             GeometryError: The plan's spacing would make the volume too large for memory.
         """
-        return self.record_of(volume.geometry, volume.shape, volume.channels, volume.name)
+        record = self.record_of(volume.geometry, volume.shape, volume.channels, volume.name)
+        box = nonzero_box(volume.data) if self.plan.crop_to_nonzero else None
+        if box is None or box == tuple((0, size) for size in volume.shape):
+            return record
+        return self._at_work(replace(record, box=box))
 
     def record_of(self, geometry: Geometry, shape: Sequence[int], channels: int, name: str) -> Record:
-        """As :meth:`record`, for a volume of which only the header was read.
+        """As :meth:`record`, for a volume of which only the header was read, and in which nothing is cropped.
 
         Args:
             geometry: Of the volume.
@@ -90,10 +99,14 @@ class Preprocessor:
             raise BadImageError(
                 f"{name}: expected a single slice (X, Y, 1), because the plan is 2-D; got {shape}"
             )
-        turned_shape = reorient_shape(shape, geometry, plan.orientation)
-        turned = reorient_geometry(geometry, shape, plan.orientation)
-        work_shape = shape_at_work(plan, turned_shape, turned, name)
-        return Record(name, shape, geometry, work_shape, resize_geometry(turned, turned_shape, work_shape))
+        return self._at_work(Record(name, shape, geometry, shape, geometry))
+
+    def _at_work(self, record: Record) -> Record:
+        """The record with the grid of the network for what is kept."""
+        turned = reorient_geometry(record.kept_geometry, record.kept_shape, self.plan.orientation)
+        work_shape = shape_at_work(self.plan, self.turned_shape(record), turned, record.name)
+        work_geometry = resize_geometry(turned, self.turned_shape(record), work_shape)
+        return replace(record, work_shape=work_shape, work_geometry=work_geometry)
 
     def apply(self, volume: Volume, device: torch.device | None = None) -> tuple[Tensor, Record]:
         """Prepare an image.
@@ -111,13 +124,16 @@ class Preprocessor:
         """
         record = self.record(volume)
         plan = self.plan
+        volume = keep(volume, record)
+        mask = mask_where(volume, plan.orientation) if plan.masked_normalization else None
         if device is None or device.type == "cpu" or not can_normalize(plan.normalization):
             data, _ = reorient(volume.data, volume.geometry, plan.orientation)
-            image = torch.from_numpy(normalize(data, plan.normalization, plan.intensity, volume.name))
+            image = torch.from_numpy(normalize(data, plan.normalization, plan.intensity, volume.name, mask))
             del data
         else:
             turned = turn_on_device(volume, plan.orientation, device)
-            image = normalize_tensor(turned, plan.normalization, plan.intensity, volume.name)
+            where = None if mask is None else torch.from_numpy(mask.copy()).to(device)
+            image = normalize_tensor(turned, plan.normalization, plan.intensity, volume.name, where)
         return self._drop_slice_axis(
             resample(image if device is None else image.to(device), record.work_shape)
         ), record
@@ -137,25 +153,11 @@ class Preprocessor:
             GeometryError: The label lies on another grid than the image.
         """
         require_same_grid(record, label)
+        label = keep(label, record)
         if self.plan.instances is not None:
             return self._label_objects(label, record)
-        values = label.data
-        if self.plan.unknown_label is not None:
-            # out of the way first: a value that has no name stays one without
-            unknown = values == self.plan.ignore_label
-            values = np.where(unknown, 0, values)
-        most = int(values.max())
-        if most >= self.plan.num_labels:
-            raise BadImageError(
-                f"{label.name}: expected labels from 0 to {self.plan.num_labels - 1} as the plan names "
-                f"them, got {most}"
-            )
-        if self.plan.unknown_label is not None:
-            values = np.where(unknown, self.plan.unknown_label, values)
-        data, _ = reorient(values, label.geometry, self.plan.orientation)
-        largest = self.plan.unknown_label or self.plan.num_labels - 1
-        dtype = np.uint8 if largest < 256 else np.int16
-        return self._drop_slice_axis(resample_labels(torch.from_numpy(data.astype(dtype)), record.work_shape))
+        data, _ = reorient(named_labels(label, self.plan), label.geometry, self.plan.orientation)
+        return self._drop_slice_axis(resample_labels(torch.from_numpy(data.copy()), record.work_shape))
 
     def _label_objects(self, label: Volume, record: Record) -> Tensor:
         data, _ = reorient(label.data, label.geometry, self.plan.orientation)
@@ -204,12 +206,13 @@ class Preprocessor:
         """
         dtype = np.min_scalar_type(self.plan.num_labels - 1)
         labels = np.empty((1, *self.turned_shape(record)), dtype)
+        fill_background(probabilities, record, is_exclusive=not self.plan.regions)
         filled = self._turned(probabilities, record)
         for place, scores in self._slabs(rows, record, slab_elements):
             found = decide(scores, self.plan.regions_class_order)  # a label crosses to the host as a byte
             labels[0, place] = (found.to(torch.uint8) if dtype == np.uint8 else found).cpu().numpy()
             self._fill(filled, place, scores)
-        return undo_reorient(labels, record.geometry, self.plan.orientation)[0]
+        return put_back(undo_reorient(labels, record.geometry, self.plan.orientation), record)[0]
 
     def restore_fields(
         self,
@@ -221,6 +224,9 @@ class Preprocessor:
     ) -> None:
         """As :meth:`restore_rows`; what scores say about single objects, ``instance_fields``, fills ``(2, *S)``."""
         assert self.plan.instances is not None, "the plan speaks of labels, not of objects"
+        if record.box is not None:
+            fields[...] = 0  # no object lies where something was cropped off
+        fill_background(probabilities, record, is_exclusive=not self.plan.regions)
         turned, filled = (self._turned(array, record) for array in (fields, probabilities))
         assert turned is not None
         for place, scores in self._slabs(rows, record, slab_elements):
@@ -246,16 +252,18 @@ class Preprocessor:
         return probabilities
 
     def turned_shape(self, record: Record) -> tuple[int, ...]:
-        """``*S`` of the stored grid, axes in the order in which the network sees them."""
-        return reorient_shape(record.shape, record.geometry, self.plan.orientation)
+        """``*S`` of what is kept of the stored grid, axes in the order in which the network sees them."""
+        return reorient_shape(record.kept_shape, record.geometry, self.plan.orientation)
 
     def scores_shape(self, record: Record) -> tuple[int, ...]:
         """``(K, *S')`` of the scores, three spatial axes also in 2-D."""
         return (self.plan.num_classes, *record.work_shape)
 
     def _turned(self, array: Stored, record: Record) -> Stored:
-        """The same memory with the axes of the network."""
-        return None if array is None else turned_view(array, record.geometry, self.plan.orientation)
+        """The same memory, as far as it is kept, with the axes of the network."""
+        if array is None:
+            return None
+        return turned_view(array[record.kept], record.geometry, self.plan.orientation)
 
     def _fill(self, filled: Stored, place: slice, scores: Tensor) -> None:
         if filled is not None:

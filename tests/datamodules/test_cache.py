@@ -56,6 +56,15 @@ def test_an_entry_is_what_preparation_gives(cache, dataset, plan):
     assert sorted(entry.locations) == [1, 2]
 
 
+def test_cropping_and_masks_make_entries_of_their_own(cache, dataset, plan):
+    case = dataset.cases[0]
+    kinds = [
+        replace(plan, crop_to_nonzero=crop, masked_normalization=mask)
+        for crop, mask in ((False, False), (True, False), (True, True))
+    ]
+    assert len({CaseCache(cache.folder, kind).path(case) for kind in kinds}) == 3
+
+
 def test_only_the_latest_entries_stay_open(cache, dataset, monkeypatch):
     monkeypatch.setattr("medconv.datamodules.cache._MOST_OPEN", 2)
     cache.build(dataset.cases)

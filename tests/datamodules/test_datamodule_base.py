@@ -239,7 +239,7 @@ def test_loading_leaves_the_global_generator_alone(tiny_dataset, folder):
 
 
 def on_rank(data, rank, world):
-    device = SimpleNamespace(type="cpu")
+    device = torch.device("cpu")
     data.trainer = SimpleNamespace(
         global_rank=rank, world_size=world, num_devices=world, strategy=SimpleNamespace(root_device=device)
     )

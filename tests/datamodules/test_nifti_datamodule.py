@@ -1,4 +1,4 @@
-"""Folders of volumes: planned from headers, split by group, bad cases told all at once."""
+"""Folders of volumes: planned before a label is read, split by group, bad cases told all at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ready(root, **changes):
     return data
 
 
-def test_the_plan_comes_from_headers_alone(root):
+def test_no_label_map_is_read_for_the_plan(root):
     data = module(root)
     label = root / "labelsTr" / "tiny_000.nii.gz"
     whole = label.read_bytes()

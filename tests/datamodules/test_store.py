@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from gpu_waiting import no_waiting
@@ -14,8 +16,10 @@ from torch.utils.data import DataLoader
 from medconv.datamodules import NiftiDataModule
 from medconv.datamodules.cache import CaseCache
 from medconv.datamodules.case_datasets import PatchDataset
+from medconv.datamodules.footprint import measure_footprint, measure_room
 from medconv.datamodules.samplers import TrainingSampler
-from medconv.datamodules.store import StoreLoader, fits_on_device, size_in_bytes
+from medconv.datamodules.store import StoreLoader
+from medconv.datamodules.tiers import Tier
 from medconv.io import discover
 from medconv.planning import propose_plan
 from medconv.transforms import Augment, AugmentSettings
@@ -40,17 +44,19 @@ def sampler(epoch=0, **changes):
     return made
 
 
-def store(patches, sampler, batches_at_once=1):
-    loader = StoreLoader(patches, sampler, sampler.batch_size, Augment(3, patches.augment), CPU)
+def store(patches, sampler, batches_at_once=1, place="device", image_type=torch.float32):
+    tier = Tier(place, image_type, "")
+    loader = StoreLoader(patches, sampler, sampler.batch_size, Augment(3, patches.augment), CPU, tier)
     loader.batches_at_once = batches_at_once
     return loader
 
 
+@pytest.mark.parametrize("place", ["device", "ram"])
 @pytest.mark.parametrize("batches_at_once", [1, 2, 5, 99])
-def test_a_store_gives_the_batches_of_a_loader_over_the_disk(patches, batches_at_once):
+def test_a_store_gives_the_batches_of_a_loader_over_the_disk(patches, batches_at_once, place):
     augment, count = Augment(3, patches.augment), 0
     from_disk = DataLoader(patches, batch_size=3, sampler=sampler())
-    for expected, got in zip(from_disk, store(patches, sampler(), batches_at_once), strict=True):
+    for expected, got in zip(from_disk, store(patches, sampler(), batches_at_once, place), strict=True):
         image, label = augment(expected["image"], expected["label"], expected["key"])
         torch.testing.assert_close(got["image"], image, atol=1e-4, rtol=1e-4)
         assert (got["label"] != label).float().mean() < 1e-3  # float32 may round a tie the other way
@@ -74,14 +80,77 @@ def test_a_sampler_that_resumes_is_followed(patches):
     assert [batch["key"].tolist() for batch in store(patches, resumed, 4)] == whole[2:]
 
 
+def test_half_precision_moves_an_image_by_its_last_bit_and_no_label(patches):
+    for place in ("device", "ram"):
+        batches = zip(
+            store(patches, sampler(), place=place),
+            store(patches, sampler(), place=place, image_type=torch.float16),
+            strict=True,
+        )
+        for exact, rounded in batches:
+            assert rounded["image"].dtype == torch.float32
+            assert torch.equal(exact["label"], rounded["label"])
+            assert 0 < (exact["image"] - rounded["image"]).abs().max() < 0.02
+
+
+class Whole:
+    """Prepared cases whose images are whole numbers in a range."""
+
+    def __init__(self, cache, low, high):
+        self.cache, self.low, self.high = cache, low, high
+
+    def open(self, case):
+        prepared = self.cache.open(case)
+        ramp = np.linspace(self.low, self.high, prepared.image.size, dtype=np.float32).round()
+        return replace(prepared, image=ramp.reshape(prepared.image.shape))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "image_type"),
+    [
+        (0, 255, torch.uint8),
+        (-1, 200, torch.int16),
+        (0, 256, torch.int16),
+        (0, 40_000, torch.float32),
+        (-32_768, 32_767, torch.int16),
+    ],
+)
+def test_whole_numbers_are_kept_as_such_and_exactly(patches, low, high, image_type):
+    plan = replace(patches.plan, normalization=("none",))
+    still = AugmentSettings(strength=0)
+    whole = PatchDataset(Whole(patches.cache, low, high), patches.cases, plan, still)
+    footprint = measure_footprint(whole)
+    assert footprint.types == (image_type,)  # and never half precision: nobody knows what 0.05 % mean
+    assert measure_footprint(whole, look_for_whole_numbers=False).exact_type == torch.float32
+    batches = zip(
+        DataLoader(whole, batch_size=3, sampler=sampler()),
+        store(whole, sampler(), place="ram", image_type=image_type),
+        strict=True,
+    )
+    for expected, got in batches:
+        assert torch.equal(expected["image"], got["image"])
+
+
+def test_one_fraction_makes_images_that_are_not_normalised_float32(patches):
+    plan = replace(patches.plan, normalization=("none",))
+    assert measure_footprint(replace_plan(patches, plan)).types == (torch.float32,)
+
+
+def replace_plan(patches, plan):
+    return PatchDataset(patches.cache, patches.cases, plan, patches.augment)
+
+
+@pytest.mark.parametrize("place", ["device", "ram"])
 @pytest.mark.parametrize("batches_at_once", [1, 2, 5])
-def test_the_first_batches_of_the_next_epoch_are_drawn_ahead_and_used(patches, batches_at_once, monkeypatch):
+def test_the_first_batches_of_the_next_epoch_are_drawn_ahead_and_used(
+    patches, batches_at_once, place, monkeypatch
+):
     drawn = []
     draw = StoreLoader._draw
     monkeypatch.setattr(
         StoreLoader, "_draw", lambda self, samples: (drawn.append(samples), draw(self, samples))[1]
     )
-    loader = store(patches, sampler(), batches_at_once)
+    loader = store(patches, sampler(), batches_at_once, place)
     seen = []
     for epoch in range(3):
         loader.sampler.set_epoch(epoch)
@@ -96,15 +165,19 @@ def test_the_first_batches_of_the_next_epoch_are_drawn_ahead_and_used(patches, b
 
 def test_size_counts_image_and_label(patches):
     voxels = sum(case.image[0].size for case in (patches.cache.open(c) for c in patches.cases))
-    assert size_in_bytes(patches) == voxels * (4 + 1)
-    assert not fits_on_device(patches, CPU)
+    footprint = measure_footprint(patches)
+    assert footprint.size_bytes(torch.float32) == voxels * (4 + 1)
+    assert footprint.size_bytes(torch.float16) == voxels * (2 + 1)
+    assert footprint.types == (torch.float32, torch.float16)
 
 
-@pytest.mark.parametrize(("free_share", "fits"), [(3.9, False), (4.1, True)])
-def test_a_quarter_of_the_free_memory_may_be_taken(patches, monkeypatch, free_share, fits):
-    free = int(free_share * size_in_bytes(patches))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10 * free))
-    assert fits_on_device(patches, torch.device("cuda")) is fits
+def test_processes_of_a_machine_share_its_main_memory(monkeypatch):
+    monkeypatch.setattr("medconv.datamodules.footprint.free_host_bytes", lambda: 1000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (70, 80))
+    gpu = measure_room(torch.device("cuda:1"), 4)
+    assert (gpu.device, gpu.device_bytes, gpu.ram_bytes) == ("cuda:1", 70, 250)
+    cpu = measure_room(CPU, 1)
+    assert (cpu.device_bytes, cpu.ram_bytes, cpu.has_accelerator) == (1000, 1000, False)
 
 
 class Recorder(pl.LightningModule):
@@ -127,7 +200,7 @@ class Recorder(pl.LightningModule):
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used")
 def test_a_trainer_runs_on_a_store_and_is_told_where_the_cases_lie(tiny_dataset, tmp_path, caplog):
     seen = {}
-    for name in ("disk", "device"):
+    for name in ("disk", "ram", "device"):
         data = NiftiDataModule(
             tiny_dataset,
             patch_size=[8, 8, 8],
@@ -151,18 +224,22 @@ def test_a_trainer_runs_on_a_store_and_is_told_where_the_cases_lie(tiny_dataset,
         with caplog.at_level(logging.INFO, "medconv"):
             trainer.fit(task, datamodule=data)
         seen[name] = task.seen
-    assert seen["disk"] == seen["device"]
+    assert seen["disk"] == seen["ram"] == seen["device"]
     assert len(set(seen["device"])) == 6
     assert "in the memory of cpu" in caplog.text
+    assert "in main memory, patches copied to cpu" in caplog.text
     assert "on disk, mapped into memory" in caplog.text
+    assert re.search(r"\d+ training cases, [\d.e-]+ GB as float32, ", caplog.text)
 
 
 @pytest.mark.gpu
-def test_a_gpu_draws_the_patches_of_a_cpu_and_does_not_wait(patches):
+@pytest.mark.parametrize("place", ["device", "ram"])
+def test_a_gpu_draws_the_patches_of_a_cpu_and_does_not_wait(patches, place):
     silent = replace(STRONG, noise_std=replace(STRONG.noise_std, probability=0.0))
     dataset = PatchDataset(patches.cache, patches.cases, patches.plan, silent)
-    on_cpu = StoreLoader(dataset, sampler(), 3, Augment(3, silent), CPU)
-    on_gpu = StoreLoader(dataset, sampler(), 3, Augment(3, silent), torch.device("cuda"))
+    tier = Tier(place, torch.float32, "")
+    on_cpu = StoreLoader(dataset, sampler(), 3, Augment(3, silent), CPU, tier)
+    on_gpu = StoreLoader(dataset, sampler(), 3, Augment(3, silent), torch.device("cuda"), tier)
     next(iter(on_gpu))
     with no_waiting():
         batches = list(on_gpu)

@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser
 from tiny_checkpoint import SPEC, save_checkpoint, tiny_plan
 
 import medconv
+from medconv.errors import ConfigError
 from medconv.export import Statement
 from medconv.export.bundle import write_bundle
 from medconv.inference import read_checkpoint
@@ -180,6 +181,30 @@ def test_monais_own_command_labels_as_medconv_does(
         np.testing.assert_allclose(
             nib.load(tmp_path / "masks" / scan.name).affine, nib.load(scan).affine, atol=1e-4
         )
+
+
+@pytest.mark.slow
+def test_zeros_around_a_scan_are_cropped_and_filled_with_background(
+    tmp_path: Path, tiny_nifti: NiftiFactory
+) -> None:
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", plan=tiny_plan(crop_to_nonzero=True))
+    bundle = bundle_of(checkpoint, tmp_path / "bundle")
+    data = np.random.default_rng(4).normal(50, 9, (12, 12, 8)).astype(np.float32)
+    scan = tiny_nifti("scans/a.nii.gz", np.pad(data, [(3, 9), (0, 4), (2, 5)]))
+    (mask,) = monai_masks(bundle, tmp_path / "scans", tmp_path / "masks").values()
+    own = medconv.load(checkpoint, device="cpu").predict(scan).labels
+    assert len(np.unique(own)) > 1
+    assert mask.shape == own.shape
+    assert (mask == own).mean() > 0.999
+
+
+def test_a_mask_of_intensities_is_refused_with_other_formats(tmp_path: Path) -> None:
+    plan = tiny_plan(crop_to_nonzero=True, masked_normalization=True)
+    checkpoint = save_checkpoint(tmp_path / "best.ckpt", plan=plan)
+    with pytest.raises(
+        ConfigError, match=r"^a MONAI bundle has no words for intensities .* torch, onnx or safe"
+    ):
+        bundle_of(checkpoint, tmp_path / "bundle")
 
 
 @pytest.mark.slow

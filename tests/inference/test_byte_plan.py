@@ -162,7 +162,7 @@ MEASURE = """
 import json, sys, threading, time
 import numpy as np, torch
 from medconv.inference import Predictor
-from medconv.inference.host_memory import resident_bytes
+from medconv.host_memory import resident_bytes
 from medconv.io import volume_from_array
 from medconv.models import UNet
 from medconv.planning import Plan

@@ -407,3 +407,25 @@ def test_gathering_on_the_processor_gives_the_same_scores(folds: list[Path], sca
     assert [way.gather.type for way in ways] == ["cuda", "cpu", "cpu", "cpu", "cpu"]
     for other in results[1:]:
         assert (other == results[0]).mean() > 0.99
+
+
+# ---------------------------------------------------------------- zeros around a scan
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_zeros_around_a_scan_change_no_label_inside_and_get_none(tmp_path: Path, is_masked: bool) -> None:
+    plan = tiny_plan(crop_to_nonzero=True, masked_normalization=is_masked)
+    predictor = load(save_checkpoint(tmp_path / "best.ckpt", plan=plan), device="cpu")
+    data = np.random.default_rng(5).normal(50, 9, (18, 14, 9)).astype(np.float32)
+    widths = [(3, 7), (0, 2), (5, 0)]
+    wide, spacing_mm = np.pad(data, widths), (0.8, 0.8, 2.5)
+    inside = (slice(3, 21), slice(0, 14), slice(5, 14))
+    expected = predictor.predict(data, probabilities=True, spacing_mm=spacing_mm)
+    got = predictor.predict(wide, probabilities=True, spacing_mm=spacing_mm)
+    assert len(np.unique(expected.labels)) > 1
+    np.testing.assert_array_equal(got.labels[inside], expected.labels)
+    assert got.labels.shape == wide.shape
+    assert got.labels.sum() == expected.labels.sum()
+    assert got.probabilities is not None
+    np.testing.assert_array_equal(got.probabilities[:, *inside], expected.probabilities)
+    assert float(got.probabilities[0, 0, 0, 0]) == 1

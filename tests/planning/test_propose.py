@@ -18,6 +18,7 @@ def test_proposal_follows_the_rules(tiny_dataset):
         patch_size=(24, 28, 12),
         normalization=("zscore",),
         orientation="RAS",
+        crop_to_nonzero=True,
     )
 
 
