@@ -18,11 +18,11 @@ import torch
 from tqdm import tqdm
 
 from medconv import __version__
+from medconv.datamodules.file_state import file_state
 from medconv.datamodules.npz import is_intact, map_arrays
 from medconv.datamodules.record_json import record_from_json, record_to_json
 from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
-from medconv.io.microscopy.formats import in_zarr, is_mask_pattern, mask_files
 from medconv.planning import Plan
 from medconv.planning.unnumbered import unnumbered_text
 from medconv.transforms.crop import find_locations
@@ -116,7 +116,7 @@ class CaseCache:
             "schema": _SCHEMA,
             "versions": [__version__, np.__version__, torch.__version__],
             "plan": {name: value for name, value in self.plan.to_dict().items() if name != "patch_size"},
-            "files": [_identity(path) for path in (*case.images, case.label)],
+            "files": [file_state(path) for path in (*case.images, case.label)],
         }
         if case.layout.is_stated:
             facts["layout"] = asdict(case.layout)
@@ -169,13 +169,3 @@ def _read(path: Path) -> PreparedCase:
         record=record_from_json(arrays.pop("record").tobytes().decode()),
         locations={int(name.removeprefix("locations_")): voxels for name, voxels in arrays.items()},
     )
-
-
-def _identity(path: Path | None) -> list[str | int] | None:
-    """Path, size and time of change, of each slice of a series; a missing file has none, reading it tells more."""
-    masks = mask_files(path) if path is not None and is_mask_pattern(path) else []
-    if path is None or not (masks or path.exists()):
-        return None
-    files = sorted(path.rglob("*") if in_zarr(path) else path.iterdir()) if path.is_dir() else masks or [path]
-    states = [(file.name, file.stat()) for file in files]
-    return [str(path.resolve()), *(part for n, s in states for part in (n, s.st_size, s.st_mtime_ns))]

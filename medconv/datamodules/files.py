@@ -17,6 +17,7 @@ from medconv.datamodules.case_datasets import CaseDataset, PatchDataset
 from medconv.datamodules.division import Division
 from medconv.datamodules.far_spacings import warn_of_far_spacings
 from medconv.datamodules.plan_settings import PlanSettings, load_proposal
+from medconv.datamodules.planned_once import propose_once
 from medconv.datamodules.splits import Split
 from medconv.datamodules.splits_file import write_splits
 from medconv.datamodules.tiers import StoreName
@@ -264,7 +265,7 @@ class FileDataModule(SegmentationDataModule):
         if self.plan_file is not None:
             replan = self.rules.command(self.root, self.plan_file)
             return load_proposal(self.plan_file, dataset, self.settings, replan)
-        return self.settings.propose(dataset)
+        return propose_once(dataset, self.settings, self.cache_dir or user_cache_dir())
 
     def _take(self, proposal: Proposal) -> None:
         self.plan, self.proposal = proposal.plan, proposal

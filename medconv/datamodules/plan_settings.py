@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
 from medconv.errors import ConfigError
-from medconv.io import Dataset
+from medconv.io import Case, Dataset
 from medconv.planning import DatasetIdentity, InstanceTarget, Plan, Proposal, Wishes, propose, read_headers
 from medconv.planning.reasons import GIVEN
 
@@ -61,7 +64,8 @@ class PlanSettings:
         )
         if given:
             wishes = replace(wishes, memory_gb=_ANY_MEMORY_GB)
-        return propose(dataset, wishes, voxels="needed", threads=min(_THREADS, os.cpu_count() or 1))
+        threads = min(_THREADS, os.cpu_count() or 1)
+        return propose(dataset, wishes, voxels="needed", watch=_show_progress, threads=threads)
 
     def require_target_of(self, plan: Plan, path: Path) -> None:
         """Refuse another way to teach objects than that of a plan file.
@@ -76,6 +80,10 @@ class PlanSettings:
         raise ConfigError(
             f"instances={given.to_dict()} contradicts {path}, which says {said}; leave instances out, or plan again"
         )
+
+
+def _show_progress(cases: Iterable[Case]) -> Iterator[Case]:
+    yield from tqdm(cases, "planning", leave=False, file=sys.stderr, disable=None)
 
 
 def load_proposal(path: Path, dataset: Dataset, settings: PlanSettings, replan: str) -> Proposal:
