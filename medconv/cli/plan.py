@@ -238,7 +238,7 @@ def _parse(words: Sequence[str]) -> Namespace:
         "--normalization",
         type=list[str] | None,
         default=None,
-        help="zscore, percentile, ct or none, one a channel",
+        help="zscore, percentile, range, ct or none, one a channel",
     )
     add(
         "--orientation",

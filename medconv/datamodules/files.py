@@ -55,7 +55,7 @@ class FileDataModule(SegmentationDataModule):
         store: ``"device"``, ``"ram"``, ``"disk"`` or ``"auto"``: see ``SegmentationDataModule``.
         cache_dir: Where prepared cases are kept; ``None`` is ``medconv`` in the user's cache folder. It may
             be deleted at any time.
-        normalization: One of ``zscore``, ``percentile``, ``ct``, ``none`` for each channel, or ``"auto"``.
+        normalization: One of ``zscore``, ``percentile``, ``range``, ``ct``, ``none`` for each channel, or ``"auto"``.
         plan: A file of ``medconv plan`` to take spacing, orientation, normalisation, patch and batch from; a patch or
             batch of your own wins over it. ``None``: planned now, for which every image is read once.
         test_root: A dataset of cases for ``test``; ``None`` tests on the validation part.
@@ -294,8 +294,6 @@ class FileDataModule(SegmentationDataModule):
 
 
 def _kind_of(dataset: Dataset) -> dict[str, object]:
-    declared = vars(dataset.labels)  # all of it, also what is added one day
-    spoken = {"names": "labels"}
-    return {spoken.get(name, name): value for name, value in declared.items()} | {
-        "channels": dataset.channel_names
-    }
+    # all that is declared, also what is added one day
+    declared = {"labels" if name == "names" else name: value for name, value in vars(dataset.labels).items()}
+    return {**declared, "channels": dataset.channel_names}

@@ -48,7 +48,7 @@ class MicroscopyDataModule(FileDataModule):
         num_workers: Processes that load batches from disk.
         store: See ``SegmentationDataModule``.
         cache_dir: Where prepared images are kept.
-        normalization: One of ``percentile``, ``zscore``, ``ct``, ``none`` for each channel, or ``"auto"``.
+        normalization: One of ``range``, ``percentile``, ``zscore``, ``ct``, ``none`` for each channel, or ``"auto"``.
         plan: A file of ``medconv plan``.
         test_root: A dataset of images for ``test``; ``None`` tests on the validation part.
         regions: Labels of each region where regions may overlap.

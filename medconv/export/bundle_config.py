@@ -8,6 +8,7 @@ from typing import Any
 from medconv.inference.tiles import SIGMA_SHARE
 from medconv.io.geometry import NATIVE
 from medconv.planning import Intensity, Plan
+from medconv.transforms.normalize import RANGE, RANGE_PERCENTILES
 
 Config = dict[str, Any]
 
@@ -146,6 +147,10 @@ def _normalize(key: str, kind: str, intensity: Intensity | None) -> list[Config]
                 clip=True,
             )
         ]
+    if kind == "range":
+        (lower, upper), (b_min, b_max) = RANGE_PERCENTILES, RANGE
+        scale = {"lower": lower, "upper": upper, "b_min": b_min, "b_max": b_max, "clip": True}
+        return [_step("ScaleIntensityRangePercentilesd", key, **scale)]
     steps = [_step("NormalizeIntensityd", key)]
     if kind == "percentile":
         # a linear scale in between changes nothing: the mean and deviation are taken afterwards

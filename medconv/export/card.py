@@ -20,6 +20,7 @@ from medconv.planning import Plan
 _NORMALIZATIONS = {
     "zscore": "mean 0 and standard deviation 1 over all voxels",
     "percentile": "clipped to its own 0.5th and 99.5th percentile, then mean 0 and standard deviation 1",
+    "range": "its own 0.5th and 99.9th percentile become −0.5 and 3.5, clipped there",
     "ct": "clipped to {low:g} … {high:g}, then (x − {mean:.5g}) / {std:.5g}",
     "none": "as it is",
 }

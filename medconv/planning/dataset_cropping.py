@@ -14,7 +14,7 @@ from medconv.io.readers import read_image
 from medconv.planning.nonzero import MASKED_BELOW, Box, kept_share, nonzero_box
 from medconv.planning.voxels import CaseVoxels, Watch, in_parallel
 
-_IN_MASK = ("zscore", "percentile")
+_IN_MASK = ("zscore", "percentile", "range")
 """Normalisations that look at the voxels of a case; the others are the same everywhere."""
 
 

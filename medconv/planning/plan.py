@@ -32,7 +32,7 @@ from medconv.planning.intensity import Intensity
 from medconv.planning.plan_values import check_label_names, check_regions, integer_keys, to_tuple
 from medconv.types import LengthUnit
 
-NORMALIZATIONS = ("zscore", "percentile", "ct", "none")
+NORMALIZATIONS = ("zscore", "percentile", "range", "ct", "none")
 """How a channel's intensities are scaled; see ``medconv.transforms.normalize``."""
 
 
@@ -52,7 +52,7 @@ class Plan:
         label_names: Label value to name, 0 (background) to K - 1 without gaps.
         spacing_mm: Voxel edge lengths the network works at, axes in the order of ``orientation``.
         patch_size: Voxels of a training patch along each axis.
-        normalization: One of ``"zscore"``, ``"percentile"``, ``"ct"``, ``"none"`` a channel.
+        normalization: One of ``"zscore"``, ``"percentile"``, ``"range"``, ``"ct"``, ``"none"`` a channel.
         orientation: Directions of the axes the network works in, such as ``"RAS"``; ``"native"`` leaves axes
             as they are stored, the only choice in 2-D.
         intensity: One entry a channel; what ``"ct"`` needs, ``None`` for all others.
@@ -62,7 +62,7 @@ class Plan:
         unit: What ``spacing_mm`` is in: ``"px"`` where nobody says how large the pixels of the images are.
         instances: How the objects that the files number become the labels above; ``None``: the files hold labels.
         crop_to_nonzero: Whether volumes are cropped to their voxels that are not 0 in every channel.
-        masked_normalization: Whether ``"zscore"`` and ``"percentile"`` look at these voxels, and those that they
+        masked_normalization: Whether normalisations by a volume's own values look at these voxels, and those that they
             enclose, alone, and leave 0 around them.
 
     Raises:

@@ -82,7 +82,8 @@ def propose(
     """
     wishes = wishes or Wishes()
     _require_label_names(dataset)
-    kinds = [kind_of_channel(name, is_microscopy=dataset.is_microscopy) for name in dataset.channel_names]
+    facts = {"is_microscopy": dataset.is_microscopy, "has_objects": dataset.instances}
+    kinds = [kind_of_channel(name, **facts) for name in dataset.channel_names]
     normalization = tuple(wishes.normalization or [kind.normalization for kind in kinds])
     check_count("normalization", normalization, len(kinds), len(kinds))
     absolute = [channel for channel, kind in enumerate(normalization) if kind == "ct"]

@@ -14,6 +14,11 @@ from medconv.planning import Intensity
 FloatArray = npt.NDArray[np.float32]
 
 PERCENTILES = (0.5, 99.5)
+"""Between which ``"percentile"`` clips."""
+
+RANGE_PERCENTILES, RANGE = (0.5, 99.9), (-0.5, 3.5)
+"""Between which ``"range"`` clips, and what these become: about where a z-score has background and bright objects."""
+
 _PART_VOXELS = 2**22
 
 
@@ -31,10 +36,12 @@ def normalize(
         kinds: One a channel. ``"zscore"``: mean 0 and standard deviation 1 over all voxels. ``"percentile"``:
             first clipped to its own 0.5th and 99.5th percentile, for scans with bright artefacts. ``"ct"``:
             clipped and scaled by the intensities of the whole dataset, so that a Hounsfield unit stays one.
+            ``"range"``: its own 0.5th and 99.9th percentile become -0.5 and 3.5, and what lies beyond is clipped; for
+            objects on a background, whose contrast then does not depend on how much of the image they cover.
             ``"none"``: as it is.
         intensity: One entry a channel; used by ``"ct"``.
         name: How warnings call the volume.
-        mask: ``(*S)``: ``"zscore"`` and ``"percentile"`` look at these voxels alone, and set all others to 0.
+        mask: ``(*S)``: all but ``"ct"`` and ``"none"`` look at these voxels alone, and set the others to 0.
 
     Returns:
         ``(C, *S)`` float32, finite. A channel with one value only becomes 0, with a warning.
@@ -62,14 +69,28 @@ def _normalize_channel(
         scaled = np.zeros(channel.shape, np.float32)
         scaled[mask] = _normalize_channel(channel[mask], kind, intensity, name, None)
         return scaled
-    if kind == "percentile":
-        channel = np.clip(channel, *np.percentile(channel, PERCENTILES))
+    limits = {"percentile": PERCENTILES, "range": RANGE_PERCENTILES}.get(kind)
+    if limits is not None:
+        channel = np.clip(channel, *np.percentile(channel, limits))
     if channel.min() == channel.max():
         warnings.warn(
             f"{name}: every voxel is {channel.flat[0]:g}; set to 0. Is this the right file?", stacklevel=4
         )
         return np.zeros(channel.shape, np.float32)
+    if kind == "range":
+        return _standardize(channel, *zero_and_unit(float(channel.min()), float(channel.max())))
     return _standardize(channel, *mean_and_std(channel))
+
+
+def zero_and_unit(low: float, high: float) -> tuple[float, float]:
+    """Which value becomes 0, and how far one is from the next whole number, where ``RANGE`` goes from low to high.
+
+    Example:
+        >>> zero_and_unit(100.0, 500.0)
+        (150.0, 100.0)
+    """
+    unit = (high - low) / (RANGE[1] - RANGE[0])
+    return low - RANGE[0] * unit, unit
 
 
 def mean_and_std(channel: npt.NDArray[np.floating]) -> tuple[float, float]:

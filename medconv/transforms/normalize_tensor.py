@@ -11,9 +11,9 @@ from torch import Tensor
 from medconv.io.geometry import turning
 from medconv.io.volume import Volume
 from medconv.planning import Intensity
-from medconv.transforms.normalize import PERCENTILES
+from medconv.transforms.normalize import PERCENTILES, RANGE_PERCENTILES, zero_and_unit
 
-_KINDS = ("zscore", "percentile", "ct", "none")
+_KINDS = ("zscore", "percentile", "range", "ct", "none")
 
 
 def can_normalize(kinds: Sequence[str]) -> bool:
@@ -49,7 +49,7 @@ def normalize_tensor(
         kinds: One a channel.
         intensity: One entry a channel; used by ``"ct"``.
         name: How warnings call the volume.
-        mask: ``(*S)`` bool: where ``"zscore"`` and ``"percentile"`` look; they set all other voxels to 0.
+        mask: ``(*S)`` bool: where ``"zscore"``, ``"percentile"`` and ``"range"`` look; they set all other voxels to 0.
 
     Returns:
         ``(C, *S)`` float32. A channel with one value only becomes 0, with a warning.
@@ -77,8 +77,9 @@ def _normalize_channel(
         scaled = torch.zeros(channel.shape, dtype=torch.float64, device=channel.device)
         scaled[mask] = _normalize_channel(channel[mask], kind, intensity, name, None).double()
         return scaled
-    if kind == "percentile":
-        channel = channel.clamp(*_percentiles(channel))
+    limits = {"percentile": PERCENTILES, "range": RANGE_PERCENTILES}.get(kind)
+    if limits is not None:
+        channel = channel.clamp(*_percentiles(channel, limits))
     if channel.min() == channel.max():
         warnings.warn(
             f"{name}: every voxel is {float(channel.flatten()[0]):g}; set to 0. Is this the right file?",
@@ -86,14 +87,17 @@ def _normalize_channel(
         )
         return torch.zeros_like(channel)
     exact = channel.double()
+    if kind == "range":
+        zero, unit = zero_and_unit(float(exact.min()), float(exact.max()))
+        return (exact - zero) / unit
     std, mean = torch.std_mean(exact, correction=0)
     return (exact - mean) / std
 
 
-def _percentiles(channel: Tensor) -> list[float]:
+def _percentiles(channel: Tensor, percents: Sequence[float]) -> list[float]:
     """Linear between the nearest two values, as NumPy's; torch.quantile refuses large volumes."""
     values = channel.flatten().sort().values
-    places = [(len(values) - 1) * percent / 100 for percent in PERCENTILES]
+    places = [(len(values) - 1) * percent / 100 for percent in percents]
     below = [int(place) for place in places]
     low = values[below].double()
     high = values[[min(n + 1, len(values) - 1) for n in below]].double()

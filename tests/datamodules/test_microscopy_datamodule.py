@@ -62,7 +62,7 @@ def test_the_plan_of_single_images(root: Path) -> None:
         "px",
         (1.0, 1.0),
     )
-    assert plan.normalization == ("percentile",)
+    assert plan.normalization == ("range",)
     assert plan.instances is not None
     assert plan.declared.names == {0: "background", 1: "nucleus"}
 

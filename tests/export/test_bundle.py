@@ -210,15 +210,16 @@ def test_a_mask_of_intensities_is_refused_with_other_formats(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_each_channel_is_scaled_in_its_own_way(tmp_path: Path, oblique_affine: np.ndarray) -> None:
     plan = tiny_plan(
-        channel_names=("CT", "MR", "map"),
-        normalization=("ct", "percentile", "none"),
-        intensity=(Intensity(-100.0, 300.0, 80.0, 60.0), None, None),
+        channel_names=("CT", "MR", "map", "DAPI"),
+        normalization=("ct", "percentile", "none", "range"),
+        intensity=(Intensity(-100.0, 300.0, 80.0, 60.0), None, None, None),
     )
-    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"in_channels": 3}}
+    spec = {"class_path": "UNet", "init_args": SPEC["init_args"] | {"in_channels": 4}}
     checkpoint = save_checkpoint(tmp_path / "best.ckpt", spec=spec, plan=plan)
     bundle = bundle_of(checkpoint, tmp_path / "bundle")
     rng = np.random.default_rng(2)
     data = [rng.normal(80, 200, (12, 11, 8)), rng.gamma(1, 50, (12, 11, 8)), rng.normal(0, 1, (12, 11, 8))]
+    data.append(rng.gamma(2, 9, (12, 11, 8)))
     files = [
         save_nifti(tmp_path / f"scans/x_{c:04d}.nii.gz", d.astype(np.float32), oblique_affine)
         for c, d in enumerate(data)

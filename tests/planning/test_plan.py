@@ -32,7 +32,7 @@ def plans():
     def build(dims, channels, classes):
         exact = {"min_size": dims, "max_size": dims}
         kinds = st.lists(
-            st.sampled_from(["zscore", "percentile", "none"]), min_size=channels, max_size=channels
+            st.sampled_from(["zscore", "percentile", "range", "none"]), min_size=channels, max_size=channels
         )
         printable = st.characters(codec="utf-8", categories=("L", "N", "P"))
         names = st.text(printable, min_size=1, max_size=8)
