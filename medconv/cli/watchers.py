@@ -14,6 +14,7 @@ from medconv.reporting.report import WORST_SHOWN
 from medconv.training import (
     DataWait,
     EpochReport,
+    FewSteps,
     LastCheckpoint,
     OverlayPictures,
     RandomState,
@@ -36,6 +37,7 @@ def watchers(command: str, folder: Path) -> list[Callback]:
     return [
         DataWait(),
         EpochReport(),
+        FewSteps(),
         RandomState(),
         SplitsRecord(folder / SPLITS_FILE),
         StopOnNonFinite(),

@@ -1,6 +1,7 @@
 """What a run does beside training: reports, pictures, safety, exact resumption."""
 
 from medconv.training.callbacks.average_weights import AverageWeights
+from medconv.training.callbacks.few_steps import FewSteps
 from medconv.training.callbacks.last_checkpoint import LastCheckpoint
 from medconv.training.callbacks.pictures import OverlayPictures
 from medconv.training.callbacks.random_state import RandomState
@@ -15,6 +16,7 @@ __all__ = [
     "AverageWeights",
     "DataWait",
     "EpochReport",
+    "FewSteps",
     "GroupLasso",
     "LastCheckpoint",
     "OverlayPictures",
