@@ -222,6 +222,7 @@ class MedconvCLI(LightningCLI):
         best = next((p for n in ("best", "last") if (p := folder / f"{n}.ckpt").is_file()), None)
         if best is None:
             raise MedconvError(f"the run wrote no checkpoint into {self.run.path}; is trainer.max_epochs 0?")
+        log.info("measuring %d whole case(s) with %s", len(self.datamodule.test_set), best)
         measure = self.trainer.test if self.datamodule.has_test_cases else self.trainer.validate
         measure(self.model, datamodule=self.datamodule, ckpt_path=str(best), verbose=False, weights_only=True)
         self._report(best)

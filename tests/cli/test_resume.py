@@ -84,7 +84,9 @@ def test_a_resumed_run_ends_as_the_unbroken_one_bit_by_bit(
         stopped = torch.load(f"runs/{place}/last.ckpt", weights_only=True)
         assert stopped["global_step"] == step
         assert fit(tiny_dataset, place, workers, "--resume=auto") == 0
-        assert f"continuing from runs/{place}/last.ckpt" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert f"continuing from runs/{place}/last.ckpt" in told
+        assert f"whole case(s) with runs/{place}/best.ckpt" in told
         resumed = tensors(place)
         different = [name for name in whole if not torch.equal(whole[name], resumed[name])]
         assert resumed.keys() == whole.keys()
