@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STOREYS = [
-    {"types", "errors"},
+    {"types", "errors", "lengths"},
     {"kernels", "ndim", "catalogue", "host_memory"},
     {"ops", "losses", "metrics"},
     {"attention", "io"},
@@ -26,7 +26,7 @@ STOREYS = [
     {"__main__"},
 ]
 STOREY = {room: height for height, rooms in enumerate(STOREYS) for room in rooms}
-WORDS = {"types", "errors", "ndim", "catalogue"}  # free for everyone, each other included
+WORDS = {"types", "errors", "lengths", "ndim", "catalogue"}  # free for everyone, each other included
 TENSORS = {"ops", "attention", "blocks", "models", "losses"}
 FILES = {"io", "planning", "transforms", "datamodules"}
 DOORS = {  # foreign library: where it may be imported

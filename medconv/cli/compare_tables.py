@@ -19,8 +19,8 @@ from medconv.cli.plain_json import without_infinities
 from medconv.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
+    from medconv.lengths import ShownUnit
     from medconv.metrics import CaseTable, InstanceTable, MembraneTable, TableDifference
-    from medconv.metrics.length_unit import ShownUnit
 
     Table = CaseTable | InstanceTable | MembraneTable
 
@@ -156,8 +156,8 @@ def _names(scores: str | Sequence[str]) -> list[str]:
 
 def _unit(tables: Mapping[str, Table]) -> ShownUnit:
     """What distances are told in."""
+    from medconv.lengths import shown_unit
     from medconv.metrics import CaseTable
-    from medconv.metrics.length_unit import shown_unit
 
     rows = [row for table in tables.values() if isinstance(table, CaseTable) for row in table.rows]
     edges = [min(row.spacing_mm) for row in rows if row.spacing_mm]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
 from medconv.cli.paths import require_file
 from medconv.cli.plain_json import without_infinities
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 
 if TYPE_CHECKING:
     from torch import nn

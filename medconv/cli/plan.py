@@ -179,7 +179,7 @@ def _next_command(options: Namespace) -> str:
 
 
 def _summary(proposal: Proposal) -> Iterator[str]:
-    from medconv.metrics.length_unit import edges_text
+    from medconv.lengths import edges_text
 
     plan, network, training = proposal.plan, proposal.network, proposal.training
     rows = {

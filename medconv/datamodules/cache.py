@@ -23,8 +23,8 @@ from medconv.datamodules.npz import is_intact, map_arrays
 from medconv.datamodules.record_json import record_from_json, record_to_json
 from medconv.errors import BadImageError, DatasetError, MedconvError
 from medconv.io import Case, atomic_path, read_image, reader_for
+from medconv.metrics.unnumbered import unnumbered_text
 from medconv.planning import Plan
-from medconv.planning.unnumbered import unnumbered_text
 from medconv.transforms.crop import find_locations
 from medconv.transforms.preprocess import Preprocessor
 from medconv.transforms.record import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from medconv.io import Dataset
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.planning import Fingerprint, Plan, read_headers
 
 _FAR = 3.0

@@ -12,7 +12,7 @@ from medconv.errors import BadImageError, DatasetError
 from medconv.evaluation.pairs import Pair
 from medconv.evaluation.read_pair import LabelMap, read_maps
 from medconv.metrics import InstanceRow, InstanceTable, measure_instances
-from medconv.planning.unnumbered import unnumbered_text
+from medconv.metrics.unnumbered import unnumbered_text
 
 
 @dataclass(frozen=True)

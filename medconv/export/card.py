@@ -13,8 +13,9 @@ from medconv import __version__
 from medconv.errors import DatasetError
 from medconv.export.parity import Parity
 from medconv.inference import Checkpoint, Separation
+from medconv.lengths import edges_text, length_in, shown_unit
 from medconv.metrics import INSTANCE_SCORES
-from medconv.metrics.length_unit import edges_text, factor_in, length_in, shown_unit
+from medconv.metrics.length_unit import factor_in
 from medconv.planning import Plan
 
 _NORMALIZATIONS = {

@@ -9,7 +9,7 @@ from itertools import combinations
 from torch import Tensor
 
 from medconv.errors import ConfigError
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.ops.signed_permutation import Element, multiply, signed_permutations, sources
 from medconv.planning import Plan
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from medconv.errors import BadImageError, ConfigError
 from medconv.io import ImageLayout, Volume, read_image, volume_from_array, volume_from_nibabel
 from medconv.io.geometry import reorient_geometry
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.planning import Plan
 
 FAR_SPACING = 2.0

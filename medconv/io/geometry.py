@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import GeometryError
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.types import FloatArray, Geometry
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -8,8 +8,8 @@ from math import isnan, nan
 from typing import Any, ClassVar, Literal, Protocol
 
 from medconv.errors import ConfigError, DatasetError
+from medconv.lengths import length_in, shown_unit
 from medconv.metrics.case_table import CaseTable
-from medconv.metrics.length_unit import length_in, shown_unit
 from medconv.metrics.paired import PairedComparison, compare_paired, holm
 from medconv.metrics.scores import Empties, Score, check_empties, check_scores, known_score
 

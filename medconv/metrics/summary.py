@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 from medconv.errors import DatasetError
+from medconv.lengths import ShownUnit, shown_unit
 from medconv.metrics.convention import CONVENTION, SurfaceConvention
-from medconv.metrics.length_unit import ShownUnit, shown_unit
 from medconv.metrics.rows import CaseRow
 from medconv.metrics.scores import SCORES, Empties, check_empties, score_of
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from medconv.errors import MedconvError
 from medconv.io.cases import Dataset
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.planning.grid import DatasetGrid, default_orientation
 from medconv.planning.inspect_case import CaseFacts
 from medconv.planning.problems import Problem

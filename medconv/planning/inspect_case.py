@@ -18,8 +18,8 @@ from medconv.io.nifti import Header
 from medconv.io.readers import reader_for
 from medconv.io.remarks import noted
 from medconv.io.volume import Volume
+from medconv.metrics.unnumbered import unnumbered_text
 from medconv.planning.problems import Problem, problem_of
-from medconv.planning.unnumbered import unnumbered_text
 from medconv.planning.voxels import count_labels, join_objects
 
 _PERCENTILES = (0.5, 50.0, 99.5)

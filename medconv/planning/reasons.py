@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from medconv.io.geometry import NATIVE
-from medconv.metrics.length_unit import edges_text
+from medconv.lengths import edges_text
 from medconv.planning.instance_target import InstanceTarget
 from medconv.planning.lower_resolution import ENOUGH, coverage
 from medconv.planning.sizes import MIN_BATCH, Sizes

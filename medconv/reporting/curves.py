@@ -11,7 +11,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from medconv.errors import DatasetError
-from medconv.metrics.length_unit import ShownUnit, factor_in
+from medconv.lengths import ShownUnit
+from medconv.metrics.length_unit import factor_in
 from medconv.reporting.figure import CLASS_COLOURS, Picture
 
 Curve = dict[float, float]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isnan
 
+from medconv.lengths import ShownUnit
 from medconv.metrics import Interval, known_score
-from medconv.metrics.length_unit import ShownUnit, factor_in
+from medconv.metrics.length_unit import factor_in
 
 
 def html_table(

@@ -9,8 +9,9 @@ from math import isnan
 from pathlib import Path
 
 from medconv.io.atomic import write_text
+from medconv.lengths import ShownUnit, length_in, volume_unit
 from medconv.metrics import SCORES, CaseRow, CaseTable, Summary, score_of, table_intervals
-from medconv.metrics.length_unit import ShownUnit, factor_in, length_in, title_in, volume_unit
+from medconv.metrics.length_unit import factor_in, title_in
 from medconv.metrics.summary import case_means, in_the_mean
 from medconv.reporting.html_pieces import counted, extent, facts_table, figure, html_table, plot, shown_value
 from medconv.reporting.report_notes import NO_NOTES, ReportNotes

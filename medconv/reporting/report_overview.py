@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from html import escape
 from math import isnan
 
+from medconv.lengths import ShownUnit
 from medconv.metrics import Interval, Summary
-from medconv.metrics.length_unit import ShownUnit, title_in
+from medconv.metrics.length_unit import title_in
 from medconv.metrics.summary import in_the_mean
 from medconv.reporting.html_pieces import card, counted, html_table, shown_limits, shown_value
 from medconv.reporting.report_notes import ReportNotes

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
+from medconv.lengths import ShownUnit, length_in
 from medconv.metrics import Empties, LabelSummary, Summary
-from medconv.metrics.length_unit import ShownUnit, factor_in, length_in, title_in
+from medconv.metrics.length_unit import factor_in, title_in
 from medconv.metrics.scores import check_scores, known_score
 
 _EMPTIES = {

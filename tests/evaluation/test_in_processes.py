@@ -1,6 +1,8 @@
 """Many pairs in one process or several: the same outcomes, and processes only where they pay."""
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,3 +66,9 @@ def test_nothing_to_measure_starts_nothing(monkeypatch):
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ConfigError, match="expected 0 or more workers, got -1"):
         list(measure_pairs(pairs(1), None, workers=-1))
+
+
+def test_a_process_that_measures_loads_neither_pytorch_nor_pictures():
+    heavy = {"torch", "monai", "lightning", "matplotlib", "skimage", "pandas"}
+    code = f"import sys, medconv.evaluation; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medconv.planning.unnumbered import unnumbered_text
+from medconv.metrics.unnumbered import unnumbered_text
 
 PIECES = np.zeros((9, 30), np.uint8)
 PIECES[2:6, 2:8] = PIECES[2:6, 11:17] = PIECES[2:6, 20:27] = 1
