@@ -135,9 +135,11 @@ def foreground_box(pred: LabelMap, ref: LabelMap) -> tuple[slice, ...]:
 
 def _box_at_once(pred: LabelMap, ref: LabelMap) -> tuple[slice, ...]:
     either, box = (pred != 0) | (ref != 0), []
-    for axis in range(pred.ndim):
-        hit = either.any(axis=tuple(other for other in range(pred.ndim) if other != axis))
+    while either.ndim:
+        # the first axis against all others, which lie side by side; then what is left without it
+        hit = either.reshape(len(either), -1).any(axis=1)
         if not hit.any():
             return (slice(0, 0),) * pred.ndim
         box.append(slice(int(hit.argmax()), len(hit) - int(hit[::-1].argmax())))
+        either = either.any(axis=0)
     return tuple(box)
