@@ -34,7 +34,7 @@ def report_outcome(
         *([] if task.found is None else [format_instance_summary(task.found), ""]),
         f"table       {table}",
         f"report      {report}",
-        *([] if task.found is None else [f"objects     {write_objects(task.found, folder)}"]),
+        *([] if task.found is None else [f"objects     {write_objects(task.found, folder, drawn)}"]),
         *([f"pictures    {folder / 'overlays'} (the worst: {', '.join(list(drawn)[:3])})"] if drawn else []),
         f"checkpoint  {checkpoint}",
         "",

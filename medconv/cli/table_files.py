@@ -35,17 +35,18 @@ def write_tables(
     return table.to_csv(folder / "table.csv")
 
 
-def write_objects(found: InstanceTable, folder: Path) -> Path:
+def write_objects(found: InstanceTable, folder: Path, pictures: Mapping[str, bytes]) -> Path:
     """Write ``objects.csv``, ``objects.json`` and ``objects.html`` beside the table of classes.
 
     Args:
         found: Single objects of every image.
         folder: Made if it is absent.
+        pictures: PNG of the worst images, by name.
 
     Returns:
         The report.
     """
     found.to_json(folder / "objects.json")
     found.to_csv(folder / "objects.csv")
-    notes = ReportNotes(f"Object report: {folder}", [date.today().isoformat()])
+    notes = ReportNotes(f"Object report: {folder}", [date.today().isoformat()], pictures)
     return write_instance_report(found, folder / "objects.html", notes)

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 
 from medconv.datamodules.splits_file import SPLITS_FILE
-from medconv.reporting import draw_overlay
+from medconv.reporting import draw_object_overlay, draw_overlay
 from medconv.reporting.report import WORST_SHOWN
 from medconv.training import (
     DataWait,
@@ -26,7 +26,9 @@ from medconv.training import (
 
 def watchers(command: str, folder: Path) -> list[Callback]:
     """The callbacks of a command that writes into ``folder``."""
-    pictures = OverlayPictures(draw_overlay, folder / "overlays", num_worst=WORST_SHOWN)
+    pictures = OverlayPictures(
+        draw_overlay, folder / "overlays", num_worst=WORST_SHOWN, draw_objects=draw_object_overlay
+    )
     if command != "fit":
         return [pictures]
     common: dict[str, Any] = {

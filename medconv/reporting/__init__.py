@@ -14,6 +14,7 @@ from medconv.reporting.instance_report import format_instance_summary, write_ins
 from medconv.reporting.level_curves import draw_levels
 from medconv.reporting.level_panel import LevelPanel, LevelPoint
 from medconv.reporting.level_report import ReportTable, write_level_report
+from medconv.reporting.object_overlay import draw_object_overlay
 from medconv.reporting.overlays import draw_overlay
 from medconv.reporting.report import worst_first, write_report
 from medconv.reporting.report_notes import ReportNotes
@@ -33,6 +34,7 @@ __all__ = [
     "draw_instance_errors",
     "draw_instances",
     "draw_levels",
+    "draw_object_overlay",
     "draw_overlay",
     "draw_pairs",
     "draw_samples",

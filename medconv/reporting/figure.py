@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from medconv.io.atomic import atomic_path
 
@@ -43,3 +45,33 @@ class Picture(Figure):
 def class_colour(label: int) -> str:
     """The colour of a label (background, 0, has none); after seven they begin again."""
     return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)]
+
+
+def write_heading(picture: Picture, title: str, line: str) -> None:
+    """Write a title, and a line below it, at the top of a sheet."""
+    top = 1 - 0.06 / picture.get_figheight()
+    second = 1 - 0.33 / picture.get_figheight()
+    # a dollar sign in a file name is no formula
+    picture.text(0.5, top, title, ha="center", va="top", fontsize=11, weight="bold", parse_math=False)
+    picture.text(0.5, second, line, ha="center", va="top", fontsize=9, parse_math=False)
+
+
+def write_legend(picture: Picture, handles: Sequence[Line2D], entries: Sequence[str]) -> None:
+    """Write what each line means at the foot of a sheet."""
+    legend = picture.legend(
+        handles,
+        entries,
+        loc="lower center",
+        ncols=legend_columns(picture.get_figwidth(), entries),
+        frameon=False,
+        fontsize=8,
+        handlelength=2.6,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def legend_columns(width_in: float, entries: Sequence[str]) -> int:
+    """As many columns as the longest name lets stand side by side."""
+    column_in = 0.6 + 0.075 * max(map(len, entries), default=0)
+    return max(1, min(len(entries), int(width_in / column_in)))

@@ -33,8 +33,13 @@ def _draw(pair: Pair, ignore_label: int | None) -> npt.NDArray[np.uint8]:
     if ignore_label is not None:
         known = ref != ignore_label
         ref, pred = np.where(known, ref, 0), np.where(known, pred, 0)
-    if ref.ndim == 3:
-        differing = ((ref > 0) != (pred > 0)).sum(axis=(0, 1))
-        z = int(differing.argmax()) if differing.any() else ref.shape[2] // 2
-        image, ref, pred = image[..., z], ref[..., z], pred[..., z]
-    return draw_instance_errors(image, pred, ref)
+    return draw_instance_errors(*most_different_slice(image, pred, ref))
+
+
+def most_different_slice(image: Array, pred: Array, ref: Array) -> tuple[Array, Array, Array]:
+    """The slice of a stack in which the maps differ most, the middle one where they do not; an image as it is."""
+    if ref.ndim < 3:
+        return image, pred, ref
+    differing = ((ref > 0) != (pred > 0)).sum(axis=(0, 1))
+    z = int(differing.argmax()) if differing.any() else ref.shape[2] // 2
+    return image[..., z], pred[..., z], ref[..., z]

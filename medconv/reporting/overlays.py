@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from medconv.errors import ShapeError
 from medconv.metrics import dice
 from medconv.metrics.grid import as_label_maps, as_spacing_mm
-from medconv.reporting.figure import Picture, class_colour
+from medconv.reporting.figure import Picture, class_colour, legend_columns, write_heading, write_legend
 from medconv.reporting.panel import OUTLINE_STYLES, draw_image, draw_outlines, draw_scale_bar, letter_edges
 from medconv.reporting.planes import Plane, disagreement, planes_of
 from medconv.types import LengthUnit
@@ -84,7 +84,7 @@ def draw_overlay(
     sides = _labels_on_grid(image, {"truth": truth, "prediction": prediction})
     names = _names(sides, label_names or {})
     picture = _draw_panels(image, sides, names, spacing, orientation, at_disagreement, unit)
-    _write_heading(picture, title, note or _score_line(sides, names))
+    write_heading(picture, title, note or _score_line(sides, names))
     _write_legend(picture, names, list(sides))
     if path is not None:
         picture.write(path)
@@ -140,7 +140,7 @@ def _sheet(
     in_per_mm = min(_PANEL_HEIGHT_IN / height_mm, _PANELS_WIDTH_IN / width_mm)
     panels_in = width_mm * in_per_mm + _GAP_IN * (len(planes) + 1)
     width_in, middle_in = max(panels_in, 5.0), height_mm * in_per_mm
-    rows = -(-len(legend_entries) // _legend_columns(width_in, legend_entries))
+    rows = -(-len(legend_entries) // legend_columns(width_in, legend_entries))
     legend_in = _LEGEND_ROW_IN * (rows + 1)
     height_in = _HEADING_IN + middle_in + legend_in
     picture, axes = Picture(figsize=(width_in, height_in), facecolor="white"), []
@@ -165,32 +165,7 @@ def _score_line(sides: Mapping[str, Array], names: Mapping[int, str]) -> str:
     return "Dice:  " + "   ".join(f"{name} {scores[label]:.3f}" for label, name in names.items())
 
 
-def _write_heading(picture: Picture, title: str, score_line: str) -> None:
-    top = 1 - 0.06 / picture.get_figheight()
-    second = 1 - 0.33 / picture.get_figheight()
-    # a dollar sign in a file name is no formula
-    picture.text(0.5, top, title, ha="center", va="top", fontsize=11, weight="bold", parse_math=False)
-    picture.text(0.5, second, score_line, ha="center", va="top", fontsize=9, parse_math=False)
-
-
 def _write_legend(picture: Picture, names: Mapping[int, str], sides: Sequence[str]) -> None:
-    entries = [*sides, *names.values()]
     handles = [Line2D([], [], color="0.3", lw=1.6, linestyle=OUTLINE_STYLES[side]) for side in sides]
     handles += [Line2D([], [], color=class_colour(label), lw=5) for label in names]
-    legend = picture.legend(
-        handles,
-        entries,
-        loc="lower center",
-        ncols=_legend_columns(picture.get_figwidth(), entries),
-        frameon=False,
-        fontsize=8,
-        handlelength=2.6,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def _legend_columns(width_in: float, entries: Sequence[str]) -> int:
-    """As many columns as the longest name lets stand side by side."""
-    column_in = 0.6 + 0.075 * max(map(len, entries), default=0)
-    return max(1, min(len(entries), int(width_in / column_in)))
+    write_legend(picture, handles, [*sides, *names.values()])

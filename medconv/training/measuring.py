@@ -25,6 +25,7 @@ from medconv.transforms import Preprocessor
 from medconv.transforms.decide import decide
 
 Rows = Future[list[CaseRow]]
+Objects = Future[npt.NDArray[Any]]
 
 
 class MeasuringQueue:
@@ -87,38 +88,43 @@ class MeasuringQueue:
             preprocessor: Knows the way back to the stored grid.
 
         Returns:
-            ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured.
+            ``case_id``; ``labels``, on the network's grid and the logits' device; ``rows``, once they are measured; and
+            ``objects`` on the stored grid, once they are told apart, where the network does that.
         """
         plan = preprocessor.plan
+        found: dict[str, Any] = {}
         if plan.instances is not None:
-            rows = self._add_objects(batch, logits, preprocessor)
+            found["objects"], found["rows"] = self._add_objects(batch, logits, preprocessor)
         else:
-            rows = self._add_labels(batch, logits, preprocessor)
+            found["rows"] = self._add_labels(batch, logits, preprocessor)
         labels = decide(logits, plan.regions_class_order).to(
             torch.uint8 if plan.num_classes <= 256 else torch.int32
         )
-        return {"case_id": batch["case_id"], "labels": labels, "rows": rows}
+        return {"case_id": batch["case_id"], "labels": labels, **found}
 
     def _add_labels(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
         prediction = preprocessor.restore(logits, batch["record"])
         return self.add(batch["case_id"], prediction, batch["label"], batch["spacing_mm"])
 
-    def _add_objects(self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor) -> Rows:
+    def _add_objects(
+        self, batch: Mapping[str, Any], logits: Tensor, preprocessor: Preprocessor
+    ) -> tuple[Objects, Rows]:
         record = batch["record"]
         fields = np.empty((2, *record.shape), np.float16)
         preprocessor.restore_fields(preprocessor.rows_of(logits, record), record, fields)
         self._collect(self._most_waiting - 1)
+        objects = self._pool.submit(separate, fields)
         rows = self._pool.submit(
-            self._measure_objects, batch["case_id"], fields, batch["label"], batch["spacing_mm"]
+            self._measure_objects, batch["case_id"], objects, batch["label"], batch["spacing_mm"]
         )
         self._waiting.append(rows)
-        return rows
+        return objects, rows
 
     def _measure_objects(
-        self, case_id: str, fields: npt.NDArray[np.floating], drawn: Any, spacing_mm: Sequence[float] | None
+        self, case_id: str, objects: Objects, drawn: Any, spacing_mm: Sequence[float] | None
     ) -> list[CaseRow]:
         """Each object, and all together as of one class."""
-        found = separate(fields)
+        found = objects.result()  # they are handed in before this, so a thread has them in work at least
         if self.objects is not None:
             self._object_rows.append(measure_instances(case_id, found, drawn))
         pred, ref = ((side > 0).view(np.uint8) for side in (found, np.asarray(drawn)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import Future
 
 import lightning.pytorch as pl
 import numpy as np
@@ -208,6 +209,8 @@ def test_inside_and_rim_from_the_command_line_to_measured_objects(cells, tmp_pat
     words += ["--config", "nuclei_boundary", "--data.init_args.instances.width_vox", "1"]
     assert run_alone(*words).returncode == 0
     best = tmp_path / "rim/best.ckpt"
+    assert list((tmp_path / "rim/overlays").glob("*.png"))
+    assert "data:image/png" in (tmp_path / "rim/objects.html").read_text()  # the worst images
     plan = medconv.load(best, device="cpu").plan
     assert plan.instances == InstanceTarget("boundary", width_vox=1, name="cell")
     assert main(["info", str(best)]) == 0
@@ -232,7 +235,9 @@ def test_the_queue_measures_objects_and_their_class():
     queue = MeasuringQueue(SegmentationTable({0: "background", 1: "cell"}), objects=objects)
     drawn = ellipsoids(np.random.default_rng(0), (SIDE, SIDE), 6, (4, 6))
     shells = np.stack([drawn > 0, drawn > 0]).astype(np.float16)
-    rows = queue._measure_objects("a", shells, drawn, (1.0, 1.0))
+    told_apart: Future = Future()
+    told_apart.set_result(separate(shells))
+    rows = queue._measure_objects("a", told_apart, drawn, (1.0, 1.0))
     queue.finish()
     assert rows[0].dice == 1.0
     assert objects.compute().rows[0] == measure_instances("a", separate(shells), drawn)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.loggers import WandbLogger
 
 from medconv.metrics import CaseRow
 from medconv.metrics.summary import case_means, in_the_mean
 from medconv.planning import Plan
-from medconv.training.measuring import Rows
+from medconv.training.measuring import Objects, Rows
 
 DrawOverlay = Callable[..., Any]
 
@@ -31,6 +32,13 @@ class _Predicted:
     batch_idx: int
     labels: npt.NDArray[Any]
     rows: Rows
+    objects: Objects | None = None
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Any], batch_idx: int) -> _Predicted:
+        """From what a step returns."""
+        labels = outputs["labels"].cpu().numpy()
+        return cls(outputs["case_id"], batch_idx, labels, outputs["rows"], outputs.get("objects"))
 
     @property
     def badness(self) -> tuple[bool, float, str]:
@@ -53,6 +61,7 @@ class OverlayPictures(pl.Callback):
         num_cases: How many cases while training, the first ones of the validation set.
         every_n_validations: Draw these at each n-th validation.
         num_worst: How many cases in ``validate`` and ``test``, those with the lowest mean Dice.
+        draw_objects: ``medconv.reporting.draw_object_overlay``: draws instead where a network tells objects apart.
     """
 
     def __init__(
@@ -62,8 +71,9 @@ class OverlayPictures(pl.Callback):
         num_cases: int = 2,
         every_n_validations: int = 5,
         num_worst: int = 8,
+        draw_objects: DrawOverlay | None = None,
     ) -> None:
-        self.draw, self.folder = draw, Path(folder)
+        self.draw, self.draw_objects, self.folder = draw, draw_objects, Path(folder)
         self.num_cases, self.every_n_validations, self.num_worst = num_cases, every_n_validations, num_worst
         self._validations = 0
         self._worst: list[_Predicted] = []
@@ -94,9 +104,7 @@ class OverlayPictures(pl.Callback):
             return
         due = (self._validations - 1) % self.every_n_validations == 0 and batch_idx < self.num_cases
         if due and trainer.is_global_zero and not trainer.sanity_checking:
-            labels = outputs["labels"].cpu().numpy()
-            case = _Predicted(outputs["case_id"], batch_idx, labels, outputs["rows"])
-            self._draw(trainer, pl_module, case, batch)
+            self._draw(trainer, pl_module, _Predicted.of(outputs, batch_idx), batch)
 
     def on_test_batch_end(
         self,
@@ -109,8 +117,7 @@ class OverlayPictures(pl.Callback):
     ) -> None:
         """Keep the prediction for as long as the case is among the worst."""
         del trainer, pl_module, batch, dataloader_idx
-        labels = outputs["labels"].cpu().numpy()
-        self._worst.append(_Predicted(outputs["case_id"], batch_idx, labels, outputs["rows"]))
+        self._worst.append(_Predicted.of(outputs, batch_idx))
         measured = [case for case in self._worst if case.rows.done()]
         for case in sorted(measured, key=lambda case: case.badness)[self.num_worst :]:
             self._worst.remove(case)
@@ -144,22 +151,32 @@ class OverlayPictures(pl.Callback):
         path = self.folder / f"{case.case_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image, target = (batch[name][0, 0].float().cpu().numpy() for name in ("image", "target"))
-        self.draw(
-            image,
-            target.astype(case.labels.dtype),
-            case.labels,
-            plan.spacing_mm,
-            path=path,
-            label_names=plan.label_names,
-            unit=plan.unit,
-            title=case.case_id,
-            # as the table has it, on the stored grid; the picture shows the network's
-            note=_dice_of(case.rows.result()),
-            **settings,
-        )
+        if case.objects is not None and self.draw_objects is not None:
+            truth, found = (_without_slice(side) for side in (batch["label"], case.objects.result()))
+            self.draw_objects(image, truth, found, path=path, title=case.case_id)
+        else:
+            self.draw(
+                image,
+                target.astype(case.labels.dtype),
+                case.labels,
+                plan.spacing_mm,
+                path=path,
+                label_names=plan.label_names,
+                unit=plan.unit,
+                title=case.case_id,
+                # as the table has it, on the stored grid; the picture shows the network's
+                note=_dice_of(case.rows.result()),
+                **settings,
+            )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("overlay", [str(path)], caption=[case.case_id])
+
+
+def _without_slice(objects: Any) -> npt.NDArray[Any]:
+    """A single image is stored as a stack of one."""
+    stored = np.asarray(objects)
+    return stored[..., 0] if stored.ndim == 3 and stored.shape[-1] == 1 else stored
 
 
 def _dice_of(rows: Sequence[CaseRow]) -> str:
