@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 Box = tuple[tuple[int, int], ...]
 """For each axis the first voxel, and the one after the last."""
@@ -61,7 +61,9 @@ def body_mask(data: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if not mask.any():
         return ~mask
     flat = [axis for axis, size in enumerate(mask.shape) if size == 1]
-    filled: npt.NDArray[np.bool_] = ndimage.binary_fill_holes(mask.squeeze(tuple(flat))).reshape(mask.shape)
+    filled: npt.NDArray[np.bool_] = scipy.ndimage.binary_fill_holes(mask.squeeze(tuple(flat))).reshape(
+        mask.shape
+    )
     return filled
 
 
