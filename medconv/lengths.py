@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from medconv.types import LengthUnit
+if TYPE_CHECKING:  # it brings NumPy, which a command that only shows its help does without
+    from medconv.types import LengthUnit
 
 ShownUnit = Literal["mm", "µm"]
 """What lengths are told in. Tables in files stay in mm and ml."""
