@@ -79,8 +79,8 @@ class PackedVolumes:
         place: dict[str, Any] = {"device": device, "pin_memory": pinned}
         image = torch.empty((channels, voxels), dtype=image_type, **place)
         label = torch.empty(voxels, dtype=label_dtype, **place)
-        offset = torch.tensor(ends[:-1], dtype=torch.int64, **place)
-        return cls(image, label, offset, torch.tensor(shapes, dtype=torch.int64, **place))
+        offset = torch.tensor(ends[:-1].tolist(), dtype=torch.int64, **place)
+        return cls(image, label, offset, torch.tensor([[*s] for s in shapes], dtype=torch.int64, **place))
 
     def put(self, i: int, image: Array, label: Array) -> None:
         """Copy volume ``i``, ``(C, *S)`` and ``(1, *S)``, to its place."""
