@@ -89,12 +89,14 @@ class StoreLoader:
         # the first of the next epoch too: it would be waited for
         for following, later in _with_next(chunks, self._chunks(self.sampler.next_epoch())):
             drawn = self._aside.claim(ahead)
+            batches = zip(*(x.split(self.batch_size) for x in drawn), strict=True)
+            if len(drawn[0]) > self.batch_size:
+                yield _named(next(batches))  # to draw takes the host a while; the device has a step to do meanwhile
             ahead = self._draw_aside(following)  # while the device trains on those before
             self._ahead = following, ahead
             if later:
                 self._begun = later, self._begin(later)
-            for batch in zip(*(x.split(self.batch_size) for x in drawn), strict=True):
-                yield dict(zip(("image", "label", "key", "case"), batch, strict=True))
+            yield from map(_named, batches)
 
     def _chunks(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, ...]]:
         while chunk := tuple(islice(samples, self.batch_size * self.batches_at_once)):
@@ -139,6 +141,10 @@ class StoreLoader:
         turned = (moved["rows"], moved["matrices"]) if len(windows.rows) else None
         image, label = sample_patches(volumes, moved["cases"], moved["starts"], windows.patch_size, turned)
         return *self.augment(image, label, keys), keys
+
+
+def _named(batch: Batches) -> dict[str, Tensor]:
+    return dict(zip(("image", "label", "key", "case"), batch, strict=True))
 
 
 def _with_next(

@@ -163,6 +163,20 @@ def test_the_first_batches_of_the_next_epoch_are_drawn_ahead_and_used(
     assert first["key"].tolist() == seen[2][0]
 
 
+@pytest.mark.parametrize(("batches_at_once", "drawn_first"), [(1, 2), (2, 1)])
+def test_a_batch_is_handed_out_before_those_after_it_are_drawn(
+    patches, batches_at_once, drawn_first, monkeypatch
+):
+    loader, drawn = store(patches, sampler(), batches_at_once), []
+    draw = loader._draw
+    monkeypatch.setattr(loader, "_draw", lambda samples: drawn.append(samples) or draw(samples))
+    batches = iter(loader)
+    next(batches)
+    assert len(drawn) == drawn_first
+    next(batches)
+    assert len(drawn) == drawn_first + 1
+
+
 def test_size_counts_image_and_label(patches):
     voxels = sum(case.image[0].size for case in (patches.cache.open(c) for c in patches.cases))
     footprint = measure_footprint(patches)
