@@ -5,10 +5,11 @@
 
 Plain, orbit-tied, ring and p4m U-Nets of equal parameters (configs/nuclei_*.yaml, membrane_*.yaml) are trained for
 equal time on the same division (nuclei: 80/20 of the images; membranes: the last five slices of the stack are kept
-apart), once for each seed; then `medconv robustness` turns the validation images. Means are over images, then over
-seeds; intervals are percentile bootstraps over images of the mean over seeds; beside it the spread between seeds. Runs
-that share a GPU share its time: `--parallel` says how many, and all arms are treated alike. Results go to
-benchmarks/results/ as JSON and Markdown.
+apart), once for each seed; then `medconv robustness` turns the validation images. Membranes are measured upright by
+the Rand and information scores of ISBI 2012 too (`medconv evaluate --membrane` on predicted probabilities). Means are
+over images, then over seeds; intervals are percentile bootstraps over images of the mean over seeds; beside it the
+spread between seeds. Runs that share a GPU share its time: `--parallel` says how many, and all arms are treated
+alike. Results go to benchmarks/results/ as JSON and Markdown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +36,7 @@ import torch
 
 ARMS = ("plain", "sym", "ring", "p4m")
 SCORES = {"nuclei": ("ap_50", "ap_75", "pq"), "membrane": ("dice",)}
+PARTITIONS = ("v_rand", "v_rand_split", "v_rand_merge", "v_info", "v_info_split", "v_info_merge")
 KEPT_APART = {"nuclei": 0.2, "membrane": 0.25}
 ANGLES = (0, 15, 30, 45, 60, 75, 90)
 RESAMPLES = 2000
@@ -49,6 +52,9 @@ def main() -> None:
     with ThreadPoolExecutor(args.parallel) as pool:
         steps = dict(zip(jobs, pool.map(lambda job: train(*job, splits, args), jobs), strict=True))
         list(pool.map(lambda seed: turn(seed, args), range(args.seeds)))
+        partitions = (
+            list(pool.map(lambda job: part(*job, splits, args), jobs)) if args.set == "membrane" else []
+        )
     rows = list(summarise(args))
     record = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -61,6 +67,7 @@ def main() -> None:
         "arms": {arm: [steps[seed, arm] for seed in range(args.seeds)] for arm in args.arms},
         "rows": rows,
         "agreement": list(agreement(args)),
+        "partitions": partitions,
     }
     out = Path(args.results)
     out.mkdir(parents=True, exist_ok=True)
@@ -169,6 +176,26 @@ def turn(seed: int, args: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
+def part(seed: int, arm: str, splits: Path, args: argparse.Namespace) -> dict[str, float | str]:
+    """How well what one network takes for membrane parts the cells of the validation images."""
+    work = Path(args.work)
+    folder = work / f"parted-{arm}-{seed}"
+    kept = json.loads(splits.read_text())[0]["val"]
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for path in (Path(args.root) / kind).iterdir():
+            if path.stem in kept:
+                shutil.copyfile(path, folder / kind / path.name)
+    checkpoint, log = work / "runs" / f"{arm}-{seed}" / "best.ckpt", work / f"parted-{arm}-{seed}.log"
+    masks, result = folder / "masks", str(folder / "evaluation")
+    words = ["-i", str(folder / "images"), "-o", str(masks), "--save-probabilities", "--precision", "fp32"]
+    run(["predict", str(checkpoint), *words], log, args)
+    pair = [str(masks / "probabilities"), str(folder / "labels")]
+    run(["evaluate", *pair, "--membrane", "-o", result], log, args)
+    summary = json.loads((folder / "evaluation" / "table.json").read_text())["summary"]
+    return {"arm": arm, "seed": seed, **{name: summary[f"mean_{name}"] for name in PARTITIONS}}
+
+
 def read(seed: int, name: str, args: argparse.Namespace) -> list[dict[str, str]]:
     with (Path(args.work) / f"turned-{seed}" / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -237,6 +264,17 @@ def markdown(record: dict, args: argparse.Namespace) -> str:
         f"`{record['command']}`: {args.minutes:g} minutes of training each, {args.parallel} side by side on the GPU, "
         f"{args.seeds} seeds, equal parameters. Mean over images and seeds [95 % over images] (SD between seeds).",
     ]
+    if record["partitions"]:
+        lines += [
+            "",
+            "## Cells between membranes, upright: ISBI 2012, at the best threshold of each score (SD)",
+            "",
+        ]
+        lines += ["| arm | " + " | ".join(PARTITIONS) + " |", "|---" * (1 + len(PARTITIONS)) + "|"]
+        for arm in args.arms:
+            own = [row for row in record["partitions"] if row["arm"] == arm]
+            shown = (spread([row[name] for row in own]) for name in PARTITIONS)
+            lines.append(f"| {arm} | " + " | ".join(shown) + " |")
     for score in SCORES[args.set]:
         lines += ["", f"## {score} against the angle", "", "| angle | " + " | ".join(args.arms) + " |"]
         lines += ["|---" * (1 + len(args.arms)) + "|"]
@@ -262,6 +300,10 @@ def markdown(record: dict, args: argparse.Namespace) -> str:
 def cell(row: dict) -> str:
     spread = "" if row["between_seeds"] is None else f" ({row['between_seeds']:.3f})"
     return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{spread}"
+
+
+def spread(values: list[float]) -> str:
+    return f"{mean(values):.4f}" + (f" ({stdev(values):.4f})" if len(values) > 1 else "")
 
 
 def agreed(row: dict) -> str:
