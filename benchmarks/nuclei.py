@@ -28,6 +28,8 @@ from statistics import mean, stdev
 import torch
 from orientation import count_epochs, divide
 
+from medconv import __version__
+
 ARMS = {
     "percentile": ["--data.init_args.normalization", "[percentile]"],
     "range": ["--data.init_args.normalization", "[range]"],
@@ -66,7 +68,7 @@ def main() -> None:
         if torch.cuda.is_available()
         else f"{os.cpu_count()} CPU cores",
         "gpus": len(visible_gpus()),
-        "versions": {name: version(name) for name in ("torch", "lightning", "medconv")},
+        "versions": {name: version(name) for name in ("torch", "lightning")} | {"medconv": __version__},
         "minutes": args.minutes,
         "rows": rows,
     }

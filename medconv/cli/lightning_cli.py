@@ -18,7 +18,7 @@ from medconv.cli.complete_words import complete_words, split_words
 from medconv.cli.fold import choose_fold
 from medconv.cli.init_from import init_from
 from medconv.cli.out_of_memory import explain_out_of_memory, is_out_of_memory, smaller_batch
-from medconv.cli.outcome import report_outcome
+from medconv.cli.outcome import checkpoint_to_measure, report_outcome
 from medconv.cli.paths import require_file
 from medconv.cli.plain_speech import speak_plainly
 from medconv.cli.planned_network import keep_plan, settle_network
@@ -219,10 +219,9 @@ class MedconvCLI(LightningCLI):
         if self.settings.trainer.fast_dev_run:
             return
         folder = Path(self.trainer.strategy.broadcast(str(self.run.path)))
-        best = next((p for n in ("best", "last") if (p := folder / f"{n}.ckpt").is_file()), None)
-        if best is None:
-            raise MedconvError(f"the run wrote no checkpoint into {self.run.path}; is trainer.max_epochs 0?")
-        log.info("measuring %d whole case(s) with %s", len(self.datamodule.test_set), best)
+        best = checkpoint_to_measure(folder)
+        if self.trainer.is_global_zero:
+            log.info("measuring %d whole case(s) with %s", len(self.datamodule.test_set), best)
         measure = self.trainer.test if self.datamodule.has_test_cases else self.trainer.validate
         measure(self.model, datamodule=self.datamodule, ckpt_path=str(best), verbose=False, weights_only=True)
         self._report(best)

@@ -10,10 +10,23 @@ from pathlib import Path
 
 from medconv.cli.table_files import write_objects, write_tables
 from medconv.datamodules import SegmentationDataModule
+from medconv.errors import MedconvError
 from medconv.reporting import ReportNotes, format_summary, worst_first, write_report
 from medconv.reporting.instance_report import format_instance_summary
 from medconv.reporting.report import WORST_SHOWN
 from medconv.training import SegmentationTask
+
+
+def checkpoint_to_measure(folder: Path) -> Path:
+    """The best checkpoint of a run, or the last where no epoch was validated.
+
+    Raises:
+        MedconvError: There is neither.
+    """
+    for name in ("best", "last"):
+        if (path := folder / f"{name}.ckpt").is_file():
+            return path
+    raise MedconvError(f"the run wrote no checkpoint into {folder}; is trainer.max_epochs 0?")
 
 
 def report_outcome(

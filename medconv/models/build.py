@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -118,8 +119,33 @@ def restrict_class_paths(allow: Iterable[str] = ()) -> Iterator[None]:
 
 
 def _parse(spec: Mapping[str, Any] | str, allow: Iterable[str]) -> tuple[ArgumentParser, Namespace]:
-    """Check names first, with our own words, then types and defaults by jsonargparse."""
+    """Check names first, with our own words, then types and defaults by jsonargparse.
+
+    That takes longer than to build most networks, and a checkpoint's specification is first written in full and then
+    built: what was parsed last is kept. Not with plug-ins, whose classes may be others under the same name.
+    """
     plugins = list(allow)
+    try:
+        text = "" if plugins else json.dumps(spec, sort_keys=True)
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # classes in place of their paths, or what is refused below
+        text = ""
+    kept = _latest.get(text)
+    if kept is None:
+        kept = _parse_anew(spec, plugins)
+        _latest.clear()
+        if text:
+            _latest[text] = kept
+    return kept
+
+
+_latest: dict[str, tuple[ArgumentParser, Namespace]] = {}
+
+
+def _parse_anew(spec: Mapping[str, Any] | str, plugins: list[str]) -> tuple[ArgumentParser, Namespace]:
     full = spell_out(spec, SegmentationModel, allow=tuple(plugins))
     if plugins:  # a command that ran earlier in this process may have left them denied
         set_parsing_settings(import_path_allowlist=plugins)

@@ -354,3 +354,26 @@ def test_plain_values_of_a_parsed_configuration() -> None:
     }
     with pytest.raises(ConfigError, match=r"expected plain values in a configuration, got .*\(set\)"):
         to_plain({"sizes": {1, 2}})
+
+
+def test_networks_built_from_one_specification_share_nothing():
+    spec = {
+        "class_path": "UNet",
+        "init_args": {"spatial_dims": 2, "in_channels": 1, "num_classes": 2, "channels": [4, 8]},
+    }
+    full = resolve_network(spec)
+    one, other = build_network(spec), build_network(full)
+    full["init_args"]["channels"].append(16)
+    assert resolve_network(spec)["init_args"]["channels"] == [4, 8]
+    assert {id(p) for p in one.parameters()}.isdisjoint(id(p) for p in other.parameters())
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.zero_()
+    assert all(p.abs().sum() > 0 for p in build_network(spec).parameters() if p.dim() > 1)
+
+
+def test_a_specification_is_refused_however_often_it_is_asked_for():
+    spec = {"class_path": "UNet", "init_args": {"spatial_dims": 2, "in_channels": 1, "num_classes": "two"}}
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="num_classes"):
+            resolve_network(spec)
