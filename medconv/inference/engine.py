@@ -26,6 +26,7 @@ from medconv.inference.ways import Way
 from medconv.inference.window import Network, TileRows
 from medconv.io import Volume
 from medconv.kernels import HAS_TRITON, to_channels_last
+from medconv.kernels.lone_convolution import quick_alone
 from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
 
 M = TypeVar("M", Tensor, nn.Module)
@@ -207,7 +208,7 @@ class CaseEngine:
 
     def _ask(self, network: nn.Module, patches: Tensor) -> Tensor:
         is_own = patches.device.type == self.device.type
-        with mixed_precision(self._dtype if is_own else torch.float32, patches.device):
+        with mixed_precision(self._dtype if is_own else torch.float32, patches.device), quick_alone(patches):
             scores: Tensor = network(self._arranged(patches) if is_own else patches)
         return scores
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from medconv.catalogue import catalogue
 from medconv.errors import ConfigError, ShapeError
-from medconv.kernels.lone_convolution import convolve
-from medconv.ndim import CONV_MODULE, check_spatial_dims, same_padding, to_tuple
+from medconv.ndim import CONV, CONV_MODULE, check_spatial_dims, same_padding, to_tuple
 from medconv.ops.signed_permutation import Element
 from medconv.ops.symmetry import SymmetryGroup, act
 from medconv.types import IntOrInts
@@ -207,8 +206,9 @@ class ConvOp(nn.Module, ABC):
             ShapeError: An input of another rank or channel count.
         """
         self.check_input(x)
+        convolution = CONV[self.spatial_dims]
         geometry = (self.stride, self.padding, self.dilation, self.groups)
-        return convolve(x, weight, self.dense_bias(), *geometry)
+        return convolution(x, weight, self.dense_bias(), *geometry)
 
     def check_input(self, x: Tensor) -> None:
         """Refuse an input of another rank or channel count.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from medconv.kernels.lone_convolution import convolve
-from medconv.ops import StandardConv
+from medconv.kernels.lone_convolution import quick_alone
 
 GEOMETRIES = [  # channels in and out, kernel, stride, padding, dilation, groups
     (1, 4, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
@@ -16,6 +16,7 @@ GEOMETRIES = [  # channels in and out, kernel, stride, padding, dilation, groups
     (6, 6, (3, 3, 3), (1, 1, 1), (2, 2, 2), (2, 2, 2), 6),
     (4, 3, (1, 1, 1), (2, 2, 2), (0, 0, 0), (1, 1, 1), 1),
     (4, 4, (2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1), 1),
+    (4, 4, 3, 1, "same", 1, 1),
 ]
 
 
@@ -33,24 +34,16 @@ class Asked(TorchDispatchMode):
 
 @pytest.mark.parametrize("has_bias", [True, False])
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_it_is_pytorchs_convolution(geometry, batch, has_bias):
-    channels, out, kernel, stride, padding, dilation, groups = geometry
+    channels, out, *rest = geometry
     x = torch.randn(batch, channels, 9, 8, 7)
-    weight = torch.randn(out, channels // groups, *kernel)
-    bias = torch.randn(out) if has_bias else None
-    expected = F.conv3d(x.double(), weight.double(), None if bias is None else bias.double(), *geometry[3:])
-    for mode in (True, False):
-        with torch.inference_mode(mode):
-            y = convolve(x, weight, bias, stride, padding, dilation, groups)
-        torch.testing.assert_close(y.double(), expected, atol=1e-4, rtol=1e-4)
-
-
-def test_images_have_two_axes():
-    x, weight = torch.randn(1, 2, 9, 8), torch.randn(3, 2, 3, 3)
-    with torch.inference_mode():
-        y = convolve(x, weight, None, (1, 1), (1, 1), (1, 1), 1)
-    assert torch.equal(y, F.conv2d(x, weight, padding=1))
+    layer = nn.Conv3d(channels, out, *rest[:4], groups=rest[4], bias=has_bias)
+    with torch.no_grad():
+        expected = layer.double()(x.double())
+        with quick_alone(x):
+            y = layer.float()(x)
+    torch.testing.assert_close(y.double(), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
@@ -59,28 +52,39 @@ def test_any_layout_is_taken(memory_format):
     part = torch.randn(1, 4, 18, 8, 7)[:, :, ::2]
     weight = torch.randn(5, 4, 3, 3, 3).to(memory_format=memory_format)
     for given in (x, part):
-        with torch.inference_mode():
-            y = convolve(given, weight, None, (1, 1, 1), (1, 1, 1), (1, 1, 1), 1)
+        with quick_alone(given):
+            y = F.conv3d(given, weight, padding=1)
         torch.testing.assert_close(y, F.conv3d(given, weight, padding=1), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
-def test_only_a_single_volume_that_nothing_is_learned_from_goes_another_way():
-    op, name = StandardConv(3, 2, 3), "aten::mkldnn_convolution"
+def test_only_a_single_volume_in_full_precision_goes_another_way():
+    name, layer = "aten::mkldnn_convolution", nn.Conv3d(2, 3, 3, padding=1).requires_grad_(False)
     volume = torch.randn(1, 2, 8, 8, 8)
-    for x, mode, expected in (
-        (volume, True, True),
-        (volume, False, False),
-        (volume.expand(2, -1, -1, -1, -1), True, False),
-        (volume.double(), True, False),
-    ):
-        with torch.inference_mode(mode), Asked() as asked:
-            op.to(x.dtype)(x)
-        assert (name in asked.names) is expected, (x.shape, x.dtype, mode)
-        op.float()
+    for x, asked_for in ((volume, True), (volume.expand(2, -1, -1, -1, -1), False), (volume.double(), False)):
+        layer.to(x.dtype)
+        with Asked() as asked, quick_alone(x):
+            layer(x)
+        assert (name in asked.names) is asked_for, (x.shape, x.dtype)
+    layer.float()
+    with torch.autocast("cpu", torch.bfloat16), quick_alone(volume):
+        assert layer(volume).dtype == torch.bfloat16
+    with Asked() as asked:
+        layer(volume)
+    assert name not in asked.names
 
 
-def test_gradients_flow_as_ever():
-    op = StandardConv(3, 2, 3)
-    op(torch.randn(1, 2, 5, 5, 5)).sum().backward()
-    assert op.weight.grad.abs().sum() > 0
+def test_images_are_left_as_they_are():
+    x, layer = torch.randn(1, 2, 9, 8), nn.Conv2d(2, 3, 3)
+    with quick_alone(x):
+        y = layer(x)
+    assert torch.equal(y, layer(x))
+
+
+def test_gradients_are_the_same():
+    x, layer = torch.randn(1, 2, 5, 5, 5), nn.Conv3d(2, 3, 3)
+    layer(x).square().sum().backward()
+    expected, layer.weight.grad = layer.weight.grad, None
+    with quick_alone(x):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(layer.weight.grad, expected, atol=1e-4, rtol=1e-4)
