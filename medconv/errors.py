@@ -37,6 +37,10 @@ class DatasetError(MedconvError, ValueError):
     """A dataset is incomplete or contradicts itself; the text lists every problem found."""
 
 
+class NotADatasetError(ConfigError, DatasetError):
+    """What was named as a dataset does not exist or is something else: the argument is wrong, not a dataset."""
+
+
 class BadCasesError(DatasetError):
     """Some cases of a dataset cannot be used; ``problems`` says why, by case id."""
 

@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
 from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import command_parser, parse
-from medconv.cli.paths import require_dataset, require_output_folder
+from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
 from medconv.errors import ConfigError
 
@@ -40,7 +40,6 @@ _MAX_THREADS = 8
 def main(argv: Sequence[str]) -> int:
     """Discover, read, compare, tell. Returns the exit code."""
     options = _parse(argv[1:])
-    require_dataset(options.dataset)
     if options.output and Path(options.output).is_dir():
         raise ConfigError(f"-o: expected a file to write, {options.output} is a folder; name a file in it")
     if options.output:

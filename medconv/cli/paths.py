@@ -33,21 +33,6 @@ def require_file(path: str | Path, what: str) -> Path:
     return file
 
 
-def require_dataset(path: str | Path) -> Path:
-    """The path, if there is anything; whether it is a dataset is seen when it is read.
-
-    Raises:
-        ConfigError: There is nothing.
-    """
-    if not Path(path).exists():
-        start = "" if Path(path).is_absolute() else f", relative paths start at {Path.cwd()}"
-        raise ConfigError(
-            f"no file or folder {path}; expected a dataset: a folder with a dataset.json, one with the folders "
-            f"images and labels, or a CSV file with the columns image,label[,group]{start}"
-        )
-    return Path(path)
-
-
 def require_output_folder(path: str | Path, option: str = "-o") -> Path:
     """The folder to write into, made if it is absent; whether it can be written is tried.
 

@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from medconv.cli.dataset_rules import RULE_EXAMPLES, add_rule_options, with_rules
 from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
 from medconv.cli.parser import add_plugin_option, command_parser, parse, plugins
-from medconv.cli.paths import require_dataset, require_output_folder
+from medconv.cli.paths import require_output_folder
 from medconv.cli.progress import Progress
 from medconv.errors import BadCasesError, ConfigError
 
@@ -41,7 +41,6 @@ _MAX_THREADS = 8
 def main(argv: Sequence[str]) -> int:
     """Parse, read, decide, try, write, tell. Returns the exit code."""
     options = _parse(argv[1:])
-    require_dataset(options.dataset)
     for option, path in (("-o", options.output), ("--fit-config", options.fit_config)):
         _require_free(path, option, overwrite=options.overwrite)
     if options.fit_config and not options.output:
@@ -50,12 +49,14 @@ def main(argv: Sequence[str]) -> int:
         from medconv.cli.planned_config import take_rules
 
         take_rules(options.config, options)
-    from medconv.cli.operator_cost import PLAIN_NETWORK, OperatorMemory  # seconds: torch
     from medconv.io import discover
+
+    found = discover(options.dataset, layout=layout_of(options))
+    from medconv.cli.operator_cost import PLAIN_NETWORK, OperatorMemory  # seconds: torch
 
     spec = _network_of(options.config) if options.config else PLAIN_NETWORK
     memory = OperatorMemory(spec, plugins(options))
-    dataset = with_rules(discover(options.dataset, layout=layout_of(options)), options)
+    dataset = with_rules(found, options)
     bad_cases = dict[str, str]()
     proposal = _propose(dataset, options, memory if options.config else None, bad_cases)
     proposal = _with_memory(proposal, memory, options)

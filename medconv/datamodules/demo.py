@@ -51,7 +51,7 @@ class DemoDataModule(FileDataModule):
 
     Raises:
         ConfigError: Too few cases, or settings that contradict each other.
-        DatasetError: In ``prepare_plan``: ``root`` holds something else, which is never overwritten.
+        NotADatasetError: In ``prepare_plan``: ``root`` holds something else, which is never overwritten.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class DemoDataModule(FileDataModule):
         """Generate the folder if it is not there yet, then plan as for any dataset.
 
         Raises:
-            DatasetError: ``root`` holds something else.
+            NotADatasetError: ``root`` holds something else.
         """
         if self.dataset is None:
             generate_demo(self.root, self.parameters)

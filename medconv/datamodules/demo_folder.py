@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medconv.datamodules.demo_flavours import FLAVOURS, VOLUMES, Flavour
-from medconv.errors import DatasetError
+from medconv.errors import NotADatasetError
 
 _PARAMETERS = "demo.json"
 
@@ -23,13 +23,13 @@ def generate_demo(root: str | Path, parameters: Mapping[str, int | str]) -> None
     Several processes may do this at once: each makes its own folder, the first to finish gives it its name.
 
     Raises:
-        DatasetError: ``root`` holds something that is not a demo dataset.
+        NotADatasetError: ``root`` holds something that is not a demo dataset.
     """
     root = Path(root)
     if _parameters_of(root) == parameters:
         return
     if root.exists() and (not root.is_dir() or (any(root.iterdir()) and _parameters_of(root) is None)):
-        raise DatasetError(
+        raise NotADatasetError(
             f"{root}: holds something other than a demo dataset, which is not overwritten; give another root"
         )
     root.parent.mkdir(parents=True, exist_ok=True)

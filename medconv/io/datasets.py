@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medconv.errors import DatasetError
+from medconv.errors import NotADatasetError
 from medconv.io.cases import Case, Dataset
 from medconv.io.csv_table import read_csv
 from medconv.io.decathlon import read_decathlon
@@ -20,6 +20,11 @@ from medconv.io.object_folders import is_object_folders, read_object_folders
 from medconv.io.readers import reader_for
 
 __all__ = ["Case", "Dataset", "discover", "scan_label_names"]
+
+_EXPECTED = (
+    "expected a dataset: a folder with a dataset.json (Medical Segmentation Decathlon or nnU-Net), one with the "
+    "folders images and labels, or a CSV file with the columns image,label[,group]"
+)
 
 
 def discover(
@@ -36,7 +41,8 @@ def discover(
         layout: What the user states about axes, channels and pixel size of microscopy images.
 
     Raises:
-        DatasetError: No dataset, or one with problems; all of them are in the one message.
+        NotADatasetError: There is no such folder or file, or it is no dataset.
+        DatasetError: A dataset with problems; all of them are in the one message.
     """
     dataset = _read(Path(root), tolerated)
     if layout is not None:
@@ -61,6 +67,9 @@ def scan_label_names(dataset: Dataset) -> dict[int, str]:
 
 
 def _read(root: Path, tolerated: list[str] | None) -> Dataset:
+    if not root.exists():
+        start = "" if root.is_absolute() else f", relative paths start at {Path.cwd()}"
+        raise NotADatasetError(f"no file or folder {root}; {_EXPECTED}{start}")
     if root.suffix.lower() == ".csv":
         return read_csv(root, tolerated)
     description_path = root / "dataset.json" if root.is_dir() else root
@@ -70,10 +79,7 @@ def _read(root: Path, tolerated: list[str] | None) -> Dataset:
     if not is_described and root.is_dir() and is_object_folders(root):
         return read_object_folders(root, tolerated)
     if not is_described:
-        raise DatasetError(
-            f"{root}: expected a folder with a dataset.json (Medical Segmentation Decathlon or nnU-Net), one with the "
-            f"folders images and labels, or a CSV file with the columns image,label[,group]; found none of them"
-        )
+        raise NotADatasetError(f"{root}: {_EXPECTED}; found none of them")
     description, folder = read_description(description_path), description_path.parent
     if "training" in description:
         return read_decathlon(folder, description, tolerated)

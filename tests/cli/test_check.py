@@ -281,7 +281,7 @@ def test_the_order_and_number_of_threads_change_nothing(
     ("words", "code", "message"),
     [
         (["nowhere"], 2, "no file or folder nowhere; expected a dataset: "),
-        (["DATA/imagesTr"], 1, "imagesTr: expected a folder with a dataset.json"),
+        (["DATA/imagesTr"], 2, "imagesTr: expected a dataset: a folder with a dataset.json"),
         (["DATA", "--threads", "-1"], 2, "--threads: expected 0 or more, got -1"),
         (["DATA", "-o", "DATA"], 2, "-o: expected a file to write, .* is a folder"),
         (["DATA", "--jsn"], 2, "no option or argument '--jsn'; did you mean '--json'"),

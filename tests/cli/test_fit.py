@@ -84,6 +84,34 @@ def test_a_mistake_ends_with_exit_code_2_and_the_remedy(words, message, capsys, 
     assert not list(tmp_path.glob("runs/*/*.ckpt"))
 
 
+_NO_DATASET = (
+    "expected a dataset: a folder with a dataset.json (Medical Segmentation Decathlon or nnU-Net), one with"
+)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LightningCLI's, about jsonargparse
+@pytest.mark.filterwarnings("ignore:.*JSONARGPARSE_DEPRECATION_WARNINGS")
+@pytest.mark.parametrize(
+    ("config", "root", "message"),
+    [
+        ("hippocampus_plain", "nowhere", f"no file or folder nowhere; {_NO_DATASET}"),
+        ("hippocampus_plain", "nowhere.csv", f"no file or folder nowhere.csv; {_NO_DATASET}"),
+        ("nuclei_plain", "empty", f"empty: {_NO_DATASET}"),
+        ("unet_plain", "full", "full: holds something other than a demo dataset, which is not overwritten"),
+    ],
+)
+def test_a_root_that_is_no_dataset_is_a_wrong_argument(config, root, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("yours")
+    assert dispatch(["fit", "--config", config, "--data.init_args.root", root]) == 2
+    told = capsys.readouterr().err
+    assert f"medconv fit: {message}" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LightningCLI's, about jsonargparse
 @pytest.mark.filterwarnings("ignore:.*JSONARGPARSE_DEPRECATION_WARNINGS")
 def test_a_refused_trainer_leaves_no_folder_behind(tiny_dataset, capsys, tmp_path, monkeypatch):

@@ -266,7 +266,7 @@ def test_how_objects_are_taught_is_typed_or_of_the_recipe(
     ("words", "code", "message"),
     [
         (["nowhere"], 2, "no file or folder nowhere; expected a dataset: .*, relative paths start at /"),
-        (["DATA/imagesTr"], 1, "imagesTr: expected a folder with a dataset.json"),
+        (["DATA/imagesTr"], 2, "imagesTr: expected a dataset: a folder with a dataset.json"),
         (["DATA", "-o", "DATA/dataset.json/plan.yaml"], 2, "-o: expected a folder, .*dataset.json is a file"),
         (["DATA", "--patch", "x"], 2, "--patch: .*for example --patch '[64,64,64]'"),
         (["DATA", "--ptch", "[1]"], 2, "no option or argument '--ptch'; did you mean '--patch'"),

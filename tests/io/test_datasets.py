@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_dicom import save_series
 
-from medconv.errors import DatasetError
+from medconv.errors import DatasetError, NotADatasetError
 from medconv.io import discover, read_image, read_labels, scan_label_names
 from medconv.io.cases import Case, check_cases
 
@@ -172,10 +172,21 @@ def test_a_description_that_is_no_json_object_is_refused(tmp_path, text):
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"expected a folder with a dataset\.json .* or a CSV file"):
+    with pytest.raises(
+        DatasetError, match=r"expected a dataset: a folder with a dataset\.json .*; found none of them"
+    ):
         discover(tmp_path)
-    with pytest.raises(DatasetError, match="found none of them"):
-        discover(tmp_path / "nowhere")
+    for name in ("nowhere", "nowhere.csv"):
+        with pytest.raises(
+            NotADatasetError, match=rf"no file or folder .*/{name}; expected a dataset: .*group\]$"
+        ):
+            discover(tmp_path / name)
+
+
+def test_a_relative_path_that_leads_nowhere_says_where_it_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotADatasetError, match=rf"nowhere; expected .*, relative paths start at {tmp_path}$"):
+        discover("nowhere")
 
 
 def test_one_file_in_two_cases_is_a_problem(decathlon):
@@ -341,6 +352,7 @@ def test_unknown_columns_are_refused(table, header, what):
 
 
 def test_csv_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "none.csv").mkdir()
     with pytest.raises(DatasetError, match="expected a CSV file, cannot read it"):
         discover(tmp_path / "none.csv")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00image")
