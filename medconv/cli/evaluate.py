@@ -137,13 +137,13 @@ def _parser() -> ArgumentParser:
         default=None,
         help="membrane is where its probability is at least so large; default 0.1, 0.2 … 1",
     )
+    add("--ignore-label", type=int | None, default=None, help="value of voxels that nobody labelled")
     add(
-        "--ignore-label",
-        type=int | None,
-        default=None,
-        help="value of voxels that nobody labelled",
+        "--label-names",
+        type=dict[int, str],
+        default={},
+        help="names of labels; default: what the references declare, else what the predictions call them",
     )
-    add("--label-names", type=dict[int, str], default={}, help="names of labels; default: what files declare")
     add("--regions", type=dict[str, list[int]], default={}, help="unions of labels to measure too, by name")
     add("--only-regions", action="store_true", help="measure no single classes")
     add(

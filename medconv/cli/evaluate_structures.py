@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,9 +41,11 @@ class StructureKind:
     def __init__(self, options: Namespace) -> None:
         self._options = options
         self._declared: Mapping[int, str] | None = None
+        self._names_file: Path | None = None
 
     def what(self, matching: Matching) -> Structures | EveryLabel:
-        """What files declare or options name; every label that occurs, where neither does."""
+        """What references declare or options name; every label that occurs, where neither does."""
+        from medconv.evaluation.labels import names_beside
         from medconv.metrics import Structures
 
         declared = _declared(matching)
@@ -50,7 +54,12 @@ class StructureKind:
                 "the dataset says that its label maps number objects, not labels; add --instances, or name labels "
                 "with --label-names '{1: nucleus}'"
             )
-        structures = _structures(self._options, declared.names, declared.regions, declared.ignore_label)
+        found: dict[int, str] = {}
+        if matching.pairs and not self._options.label_names and not any(declared.names):
+            found, self._names_file = names_beside(matching.pairs[0].prediction)
+            if self._names_file is not None:
+                print(f"remark: names of structures come from {self._names_file}", file=sys.stderr)
+        structures = _structures(self._options, declared, found)
         self._declared = structures.names if isinstance(structures, Structures) else None
         return structures
 
@@ -82,7 +91,11 @@ class StructureKind:
         files = {pair.case_id: (str(pair.prediction), str(pair.reference)) for pair in run.matching.pairs}
         path = write_tables(table, folder, files, run.not_measured)
         pictures = draw_pairs(run.pairs(worst_first(table)[:WORST_SHOWN]), table.label_names)
-        report = write_report(table, folder / "report.html", run.notes(pictures))
+        notes = run.notes(pictures)
+        if self._names_file is not None:
+            source = f"names of structures: {self._names_file.name} of the predictions"
+            notes = replace(notes, about=(*notes.about, source))
+        report = write_report(table, folder / "report.html", notes)
         return [("table", path), ("report", report)]
 
 
@@ -100,31 +113,30 @@ def _declared(matching: Matching) -> DeclaredLabels:
 
 
 def _structures(
-    options: Namespace,
-    declared_names: Mapping[int, str],
-    declared_regions: Mapping[str, Sequence[int]],
-    declared_ignore: int | None,
+    options: Namespace, declared: DeclaredLabels, of_predictions: Mapping[int, str]
 ) -> Structures | EveryLabel:
-    """What to measure; options win over what files declare."""
+    """What to measure; options win over what references declare, and this over the names of predictions."""
     from medconv.evaluation import EveryLabel
     from medconv.metrics import Structures, SurfaceConvention
 
-    names = options.label_names or {label: name for label, name in declared_names.items() if label}
+    names = options.label_names or {label: name for label, name in declared.names.items() if label}
     # where a dataset has regions, its labels have no names of their own: the regions are what is meant
     has_own = bool(options.regions or options.label_names)
-    regions = dict(options.regions or {}) if has_own else {k: list(v) for k, v in declared_regions.items()}
+    regions = dict(options.regions or {}) if has_own else {k: list(v) for k, v in declared.regions.items()}
     only_regions = options.only_regions or (bool(regions) and not has_own)
-    ignore_label = declared_ignore if options.ignore_label is None else options.ignore_label
+    ignore_label = declared.ignore_label if options.ignore_label is None else options.ignore_label
     convention = SurfaceConvention(options.surface, options.edge, options.directions)
     tolerances = options.tolerances_mm
     if options.only_regions and not regions:
         raise ConfigError("--only-regions: expected regions, got none; give --regions '{whole: [1, 2]}'")
-    if not names:
-        if regions or isinstance(tolerances, dict):
+    if not names and (regions or isinstance(tolerances, dict)):
+        names = {label: name for label, name in of_predictions.items() if label != ignore_label}
+        if not names:
             raise ConfigError(
                 "expected declared labels for regions or tolerances by name; give --label-names '{1: head}'"
             )
-        return EveryLabel(tolerances, convention, ignore_label)
+    if not names:
+        return EveryLabel(tolerances, convention, ignore_label, of_predictions)
     if isinstance(tolerances, dict):
         numbers = {} if only_regions else {name: label for label, name in names.items()}
         numbers |= {name: -number for number, name in enumerate(regions, start=1)}

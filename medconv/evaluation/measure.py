@@ -34,12 +34,13 @@ class CaseOutcome:
 
 @dataclass(frozen=True)
 class EveryLabel:
-    """Measure every label that either file of a case holds, named ``label_N``: what to do where none is declared.
+    """Measure every label that either file of a case holds: what to do where references declare none.
 
     Args:
         tolerance_mm: Of the normalised surface Dice, for all of them; ``None`` chooses by the size of voxels.
         convention: What counts as surface; see ``SurfaceConvention``.
         ignore_label: The value of voxels in references that nobody labelled; see ``measure_case``.
+        names: What somebody else calls labels, such as the predictions; one without a name is ``label_N``.
 
     Raises:
         ConfigError: A tolerance below 0 mm, or none.
@@ -52,6 +53,7 @@ class EveryLabel:
     tolerance_mm: float | None = None
     convention: SurfaceConvention = field(default_factory=SurfaceConvention)
     ignore_label: int | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.tolerance_mm is not None and not 0 <= self.tolerance_mm < inf:
@@ -60,7 +62,10 @@ class EveryLabel:
     def structures(self, found: Sequence[int]) -> Structures:
         """What to measure in a case with these labels; an image without any is measured by one that it lacks."""
         labels = [label for label in found if label != self.ignore_label]
-        names = {label: f"label_{label}" for label in labels or [2 if self.ignore_label == 1 else 1]}
+        names = {
+            label: self.names.get(label, f"label_{label}")
+            for label in labels or [2 if self.ignore_label == 1 else 1]
+        }
         return Structures(
             names,
             tolerances_mm=self.tolerance_mm,

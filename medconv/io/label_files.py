@@ -5,6 +5,7 @@ Neither of them reads names out of a NIfTI file, so they lie beside the masks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from medconv.io.atomic import write_text
 from medconv.io.nifti.label_table import label_colour, printable
 
 ITKSNAP_FILE, SLICER_FILE = "labels.txt", "labels.ctbl"
+
+_ITKSNAP_LINE = re.compile(r'\s*(\d{1,9})(?:\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"([^"]*)"\s*')
+_SLICER_LINE = re.compile(r"\s*(\d{1,9})\s+(\S+)(?:\s+\d+){4}\s*")
 
 
 def write_label_files(folder: str | Path, names: Mapping[int, str]) -> list[Path]:
@@ -35,6 +39,39 @@ def write_label_files(folder: str | Path, names: Mapping[int, str]) -> list[Path
         elif path.read_bytes() != text.encode("utf-8"):
             foreign.append(path)
     return foreign
+
+
+def read_label_files(folder: str | Path) -> tuple[dict[int, str], Path | None]:
+    """The names in ``labels.txt``, or in ``labels.ctbl`` where that says none, and the file that they stand in.
+
+    Lines of another shape are passed over, so that a file of somebody else names nothing. In a colour table
+    underscores are spaces, as 3D Slicer reads them: the first file is the more exact one.
+
+    Args:
+        folder: Of masks.
+
+    Returns:
+        Label value to name, without the background, and the file; nothing and ``None`` where no file names a label.
+
+    Example:
+        >>> import tempfile
+        >>> masks = Path(tempfile.mkdtemp())
+        >>> _ = write_label_files(masks, {0: "background", 1: "left lung"})
+        >>> names, file = read_label_files(masks)
+        >>> names, file.name
+        ({1: 'left lung'}, 'labels.txt')
+    """
+    for name, line in ((ITKSNAP_FILE, _ITKSNAP_LINE), (SLICER_FILE, _SLICER_LINE)):
+        path = Path(folder) / name
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        found = {int(match[1]): match[2] for match in map(line.fullmatch, text.splitlines()) if match}
+        if name == SLICER_FILE:
+            found = {
+                value: word.replace("_", " ") for value, word in found.items() if word != f"label_{value}"
+            }
+        if names := {value: text.strip() for value, text in found.items() if value and text.strip()}:
+            return names, path
+    return {}, None
 
 
 def itksnap_labels(names: Mapping[int, str]) -> str:

@@ -12,6 +12,8 @@ import pytest
 from conftest import save_nifti, two_ellipsoids
 
 from medconv.cli.main import main
+from medconv.io.label_files import write_label_files
+from medconv.io.nifti import volume_from_array, write_labels
 from medconv.metrics import CaseTable, Structures
 
 AFFINE = np.diag([0.8, 0.8, 2.0, 1.0])
@@ -264,3 +266,55 @@ def test_a_thousand_volumes_take_no_more_memory_than_a_hundred(tmp_path: Path) -
         )
         peak_mib[name] = int(done.stderr.split()[-1]) / 1024
     assert peak_mib["ref"] - peak_mib["few"] < 20
+
+
+def named(path: Path, array: np.ndarray, names: dict[int, str]) -> None:
+    """A mask as ``medconv predict`` writes it."""
+    like = volume_from_array(array.astype(np.float32), affine=AFFINE)
+    write_labels(path, array, like, {0: "background", **names})
+
+
+@pytest.mark.parametrize("where", ["labels.txt", "labels.ctbl", "case_0.nii.gz"])
+def test_bare_references_take_names_from_the_predictions(
+    where: str, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pred, ref = folders
+    write_label_files(pred, {0: "background", 1: "whole head", 2: "tail"})
+    for file in {"labels.txt", "labels.ctbl"} - {where}:
+        (pred / file).unlink()
+    if where == "case_0.nii.gz":
+        named(pred / where, labels(0, 0.1), {1: "whole head", 2: "tail"})
+    assert evaluate(pred, ref, "-o", tmp_path / "out", "--tolerances-mm", "{tail: 3}") == 0
+    table = CaseTable.from_csv(tmp_path / "out/table.csv")
+    assert dict(table.label_names) == {1: "whole head", 2: "tail"}
+    assert {row.nsd_tolerance_mm for row in table.rows if row.name == "tail"} == {3.0}
+    assert f"remark: names of structures come from {pred}/{where}\n" in capsys.readouterr().err
+    assert f"names of structures: {where} of the predictions" in (tmp_path / "out/report.html").read_text()
+
+
+def test_names_of_predictions_do_not_choose_what_is_measured(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pred, ref = folders
+    write_label_files(pred, {0: "background", 1: "head", 7: "wing", 8: "head"})
+    assert evaluate(pred, ref, "-o", tmp_path / "out") == 0
+    # no case holds a wing, label 2 has no name, and one name of two labels names neither
+    assert dict(CaseTable.from_csv(tmp_path / "out/table.csv").label_names) == {1: "label_1", 2: "label_2"}
+    write_label_files(tmp_path / "again", {0: "background", 1: "head", 7: "wing"})
+    shutil.copy(tmp_path / "again/labels.txt", pred)
+    assert evaluate(pred, ref, "-o", tmp_path / "out") == 0
+    assert dict(CaseTable.from_csv(tmp_path / "out/table.csv").label_names) == {1: "head", 2: "label_2"}
+
+
+def test_options_and_references_win_over_the_names_of_predictions(
+    tiny_dataset: Path, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pred, ref = folders
+    write_label_files(pred, {0: "background", 1: "caput", 2: "cauda"})
+    assert evaluate(pred, ref, "-o", tmp_path / "a", "--label-names", NAMES) == 0
+    shutil.copytree(tiny_dataset / "labelsTr", tmp_path / "masks")
+    write_label_files(tmp_path / "masks", {0: "background", 1: "caput", 2: "cauda"})
+    assert evaluate(tmp_path / "masks", tiny_dataset / "labelsTr", "-o", tmp_path / "b") == 0
+    for out in ("a", "b"):
+        assert dict(CaseTable.from_csv(tmp_path / out / "table.csv").label_names) == {1: "head", 2: "tail"}
+    assert "remark" not in capsys.readouterr().err

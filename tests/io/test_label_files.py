@@ -1,6 +1,6 @@
 import re
 
-from medconv.io.label_files import itksnap_labels, slicer_colours, write_label_files
+from medconv.io.label_files import itksnap_labels, read_label_files, slicer_colours, write_label_files
 
 NAMES = {0: "background", 1: 'left "upper" lobe', 2: "heart\n", 17: " "}
 ITKSNAP_LINE = re.compile(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([01])\s+([01])\s+([01])\s+"([^"\n]*)"')
@@ -50,3 +50,22 @@ def test_files_of_somebody_else_stay(tmp_path):
     ]
     assert (tmp_path / "masks" / "labels.txt").read_text() == "my notes"
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["labels.ctbl", "labels.txt"]
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    names = {0: "background", 1: "left lung", 2: "heart", 17: "a 'b' c"}
+    write_label_files(tmp_path, names)
+    expected = {1: "left lung", 2: "heart", 17: "a 'b' c"}
+    assert read_label_files(tmp_path) == (expected, tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").unlink()
+    assert read_label_files(tmp_path) == (expected, tmp_path / "labels.ctbl")
+
+
+def test_files_of_somebody_else_name_nothing(tmp_path):
+    assert read_label_files(tmp_path) == ({}, None)
+    (tmp_path / "labels.txt").write_bytes(b"1 liver\n2 spleen\n\xff\n")
+    (tmp_path / "labels.ctbl").write_text("# Color table file\n3 spleen 1 2 3 255\n4 label_4 1 2 3 255\nx\n")
+    assert read_label_files(tmp_path) == ({3: "spleen"}, tmp_path / "labels.ctbl")
+    (tmp_path / "labels.ctbl").unlink()
+    (tmp_path / "labels.ctbl").mkdir()
+    assert read_label_files(tmp_path) == ({}, None)
