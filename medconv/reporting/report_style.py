@@ -2,9 +2,11 @@
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --sheet: #ffffff;
-  --card: #f6f8fa; --accent: #0a5ea8; --dot: #0a5ea8; --bad: #a61b1b; --badsheet: #fdf0ef; }
+  --card: #f6f8fa; --accent: #0a5ea8; --dot: #0a5ea8; --bad: #a61b1b; --badsheet: #fdf0ef;
+  --shade: #1b1f2459; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9da7b1; --line: #3a424c;
-  --sheet: #12161b; --card: #1b2128; --accent: #7cc0ff; --dot: #7cc0ff; --bad: #ff9c93; --badsheet: #2d1a1a; } }
+  --sheet: #12161b; --card: #1b2128; --accent: #7cc0ff; --dot: #7cc0ff; --bad: #ff9c93; --badsheet: #2d1a1a;
+  --shade: #e6edf366; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--sheet); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", "DejaVu Sans", sans-serif; }
@@ -24,7 +26,12 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; 
 .card .small { font-size: .8125rem; white-space: nowrap; color: var(--soft); }
 .alert { background: var(--badsheet); border-left: 4px solid var(--bad); padding: .5rem 1rem; margin: 1rem 0; }
 .bad { color: var(--bad); font-weight: 600; }
-.scroll { overflow-x: auto; }
+/* a shade at the edge where something is hidden: covers that scroll with the content lie over shades that stay */
+.scroll, .plot { overflow-x: auto; background:
+  linear-gradient(to right, var(--sheet) 50%, transparent) left / 2.5rem 100% local,
+  linear-gradient(to left, var(--sheet) 50%, transparent) right / 2.5rem 100% local,
+  linear-gradient(to right, var(--shade), transparent) left / .875rem 100% scroll,
+  linear-gradient(to left, var(--shade), transparent) right / .875rem 100% scroll; background-repeat: no-repeat; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; margin: .5rem 0; }
 caption { text-align: left; color: var(--soft); font-size: .875rem; padding: .25rem 0; }
 th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
@@ -34,7 +41,7 @@ tbody tr:hover { background: var(--card); } tfoot td, tfoot th { font-weight: 65
 figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; }
 figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .5rem; }
 svg { width: 100%; height: auto; max-width: 60rem; display: block; }
-.plot { overflow-x: auto; } .plot svg { min-width: 40rem; }
+.plot svg { min-width: 40rem; }
 svg text { fill: var(--ink); font-size: 12px; } svg text.soft { fill: var(--soft); }
 svg .grid { stroke: var(--line); stroke-width: 1; } svg .box { fill: var(--dot); fill-opacity: .18; }
 svg .middle { stroke: var(--dot); stroke-width: 2.5; }

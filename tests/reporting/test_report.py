@@ -14,6 +14,7 @@ from html_reader import CHROMIUM, Reader, browse
 from medconv.evaluation import Pair
 from medconv.metrics import CaseRow, CaseTable, table_intervals
 from medconv.reporting import ReportNotes, draw_pairs, worst_first, write_report
+from medconv.reporting.report_page import page_html
 from medconv.reporting.svg import Point, nice_ticks, svg_scatter, svg_spread
 
 ROW = CaseRow(
@@ -189,3 +190,30 @@ def test_a_page_that_is_faulty_makes_the_browser_complain(tmp_path: Path) -> Non
     report = write_report(table(), tmp_path / "report.html")
     report.write_text(report.read_text().replace("</main>", '</main><script>throw Error("no")</script>'))
     assert "CONSOLE" in browse(report, f"--screenshot={tmp_path}/shot.png").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("pieces", ["scroll", "plot"])
+def test_what_scrolls_shows_it_at_the_edge_that_hides_something(
+    pieces: str, scheme: str, tmp_path: Path
+) -> None:
+    from matplotlib.image import imread
+
+    def edges(width: int) -> list[float]:
+        """How far from the sheet's colour: left edge, middle and right edge of the container."""
+        content = f'<div style="width: {width}px; height: 200px"></div>'
+        text = page_html("Wide", (), {"Table": f'<div class="{pieces}">{content}</div>'})
+        (tmp_path / "page.html").write_text(text.replace("<header>", "<header hidden>"))
+        dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+        browse(tmp_path / "page.html", *dark, f"--screenshot={tmp_path}/shot.png", "--window-size=500,400")
+        line = imread(tmp_path / "shot.png")[200, :, :3]
+        return [float(np.abs(line[x] - line[5]).max()) for x in (22, 250, 478)]
+
+    left, middle, right = edges(1200)
+    assert left < 0.02
+    assert middle < 0.02
+    assert right > 0.08
+    assert max(edges(100)) < 0.02
