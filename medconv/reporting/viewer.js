@@ -138,7 +138,8 @@ function onKey(event) {
 
 function tell(place) {
   const values = place.values ?? [];
-  const words = [Array.from(place.mm).slice(0, 3).map((mm) => mm.toFixed(1)).join(", ") + " mm"];
+  const { unit, per_unit } = study.length;
+  const words = [Array.from(place.mm).slice(0, 3).map((mm) => (mm * per_unit).toFixed(1)).join(", ") + ` ${unit}`];
   if (values[0]) words.push(`intensity ${Number(values[0].value.toPrecision(5))}`);
   study.layers.forEach((layer, number) => {
     const rank = Math.round(values[number + 1]?.value ?? 0);

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medconv import __version__
+from medconv.lengths import shown_unit
 from medconv.reporting.vendor import niivue_licences, niivue_packed
 from medconv.reporting.viewer_nifti import in_16_bits, nifti_bytes
 from medconv.reporting.viewer_volumes import Layer, Study
@@ -103,6 +104,7 @@ def _facts(study: Study) -> str:
     facts = {
         "window": _window(study),
         "start_mm": _start_mm(study),
+        "length": _length(study),
         "opacity": _OPACITY,
         "layers": [
             {"name": layer.name, "labels": layer.labels, "names": layer.names, "colours": colours_of(layer)}
@@ -120,6 +122,14 @@ def _window(study: Study) -> list[float]:
     if low == high:
         low, high = float(study.image.min()), float(study.image.max())
     return [float(f"{low:.5g}"), float(f"{high if high > low else low + 1:.5g}")]
+
+
+def _length(study: Study) -> dict[str, Any]:
+    """What places are told in, and how many of it are one unit of the affine."""
+    if study.unit == "px":
+        return {"unit": "px", "per_unit": 1}
+    unit = shown_unit(float(np.linalg.norm(study.affine[:3, :3], axis=0).min()))
+    return {"unit": unit, "per_unit": 1000 if unit == "µm" else 1}
 
 
 def _start_mm(study: Study) -> list[float]:

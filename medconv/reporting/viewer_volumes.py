@@ -24,7 +24,7 @@ from medconv.io import (
 from medconv.io.nifti.label_values import to_labels
 from medconv.io.readers import read_label_names
 from medconv.reporting.size_text import size_text
-from medconv.types import FloatArray, Geometry
+from medconv.types import FloatArray, Geometry, LengthUnit
 
 MAX_VOXELS = 2**26
 """512 × 512 × 256: what a browser shows with ease; it needs 4 bytes of GPU memory a voxel and volume."""
@@ -61,9 +61,10 @@ class Study:
     Args:
         name: Of the image.
         image: ``(X, Y, Z)`` float32.
-        affine: ``(4, 4)``, voxel index to mm.
+        affine: ``(4, 4)``, voxel index to mm, or to pixels where ``unit`` is ``"px"``.
         layers: Label maps.
         notes: What the page should say about them.
+        unit: Of ``affine``.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Study:
     affine: FloatArray
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+    unit: LengthUnit = "mm"
 
 
 def to_study(
@@ -104,7 +106,8 @@ def to_study(
     notes = (f"channel {channel} of {volume.channels}",) if volume.channels > 1 else ()
     name = stem_of(volume.path) if volume.path else "image"
     data = np.ascontiguousarray(volume.data[channel], dtype=np.float32)
-    return Study(name, data, _shown_affine(volume.geometry), tuple(layers), notes)
+    affine, unit = _shown_affine(volume.geometry), volume.geometry.unit
+    return Study(name, data, affine, tuple(layers), notes, unit)
 
 
 def made_to_fit(study: Study, max_voxels: int = MAX_VOXELS, downsample: bool = False) -> Study:
@@ -132,7 +135,8 @@ def made_to_fit(study: Study, max_voxels: int = MAX_VOXELS, downsample: bool = F
     new_from_old[:3, 3] = (np.array(factors) - 1) / 2
     coarse = " × ".join(map(str, image.shape))
     note = f"shown at {coarse} of {shape} voxels; volumes are those of all voxels"
-    return Study(study.name, image, study.affine @ new_from_old, tuple(layers), (*study.notes, note))
+    affine, notes = study.affine @ new_from_old, (*study.notes, note)
+    return replace(study, image=image, affine=affine, layers=tuple(layers), notes=notes)
 
 
 def _volume(image: Any, spacing_mm: Sequence[float] | None) -> Volume:

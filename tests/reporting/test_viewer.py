@@ -15,10 +15,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from conftest import save_nifti, two_ellipsoids
 
 import medconv
 from medconv.errors import BadImageError, ConfigError, GeometryError
+from medconv.io import ImageLayout, Volume, read_image
 from medconv.reporting.vendor import niivue_licences, niivue_packed
 from medconv.reporting.viewer import view
 from medconv.reporting.viewer_nifti import in_16_bits, nifti_bytes
@@ -266,6 +268,58 @@ PROBE = """
 """
 
 
+def shown(page: Path) -> dict:
+    """What the page tells of itself in Chromium, whose picture of it is ``shot.png`` beside it."""
+    page.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
+    words = [str(CHROMIUM), "--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking"]
+    words += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars"]
+    words += ["--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1100,700"]
+    words += [f"--screenshot={page.parent}/shot.png", f"--user-data-dir={page.parent}/profile"]
+    words += ["--enable-logging=stderr", "--virtual-time-budget=20000"]
+    done = subprocess.run([*words, page.as_uri()], capture_output=True, text=True, timeout=240)
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert len(said) == 1, said
+    return json.loads(re.search(r'PROBE (\{.*\})"', said[0])[1].replace('\\"', '"'))  # type: ignore[index]
+
+
+def picture(folder: Path, pixel_size_um: float | None) -> Volume:
+    """A microscopy image of 40 × 30 pixels, whose size nobody knows or the user states."""
+    tifffile.imwrite(folder / "cells.tif", np.arange(1200, dtype=np.uint16).reshape(40, 30))
+    size = () if pixel_size_um is None else (pixel_size_um,)
+    return read_image([folder / "cells.tif"], layout=ImageLayout(pixel_size_um=size))
+
+
+@pytest.mark.parametrize(
+    ("pixel_size_um", "length"),
+    [(None, {"unit": "px", "per_unit": 1}), (0.65, {"unit": "µm", "per_unit": 1000})],
+)
+def test_places_are_told_in_the_unit_of_the_image(
+    pixel_size_um: float | None, length: dict, tmp_path: Path
+) -> None:
+    assert facts(view(picture(tmp_path, pixel_size_um)).html)["length"] == length
+    coarse = view(picture(tmp_path, pixel_size_um), max_voxels=400, downsample=True)
+    assert facts(coarse.html)["length"] == length
+
+
+def test_places_in_patients_are_told_in_mm(pair: tuple[Path, Path]) -> None:
+    assert facts(view(*pair).html)["length"] == {"unit": "mm", "per_unit": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize(("pixel_size_um", "unit"), [(None, "px"), (0.65, "µm")])
+def test_a_browser_tells_where_in_a_picture_the_crosshair_is(
+    pixel_size_um: float | None, unit: str, tmp_path: Path
+) -> None:
+    mask = np.zeros((40, 30), np.uint8)
+    mask[20, 10], mask[20, 11] = 1, 2
+    page = view(picture(tmp_path, pixel_size_um), mask).save(tmp_path / "page.html")
+    told = shown(page)
+    x, y, _ = (abs(float(word)) for word in told["start"].split(f" {unit} ")[0].split(", "))
+    assert sorted((x, y)) == pytest.approx([10, 20] if unit == "px" else [6.5, 13.0], abs=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -278,19 +332,7 @@ def test_a_browser_shows_it_offline_and_obeys_keys(tmp_path: Path, oblique_affin
     )
     mask = save_nifti(tmp_path / "mask.nii.gz", labels, np.diag([1, 1, 2, 1.0]))
     page = view(image, mask, label_names={1: "head", 2: "tail"}).save(tmp_path / "page.html")
-    page.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
-    words = [str(CHROMIUM), "--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking"]
-    words += [
-        "--use-angle=swiftshader",
-        "--enable-unsafe-swiftshader",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
-    words += [f"--screenshot={tmp_path}/shot.png", "--window-size=1100,700", "--hide-scrollbars"]
-    words += [f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr", "--virtual-time-budget=20000"]
-    done = subprocess.run([*words, page.as_uri()], capture_output=True, text=True, timeout=240)
-    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert len(said) == 1, said
-    told = json.loads(re.search(r'PROBE (\{.*\})"', said[0])[1].replace('\\"', '"'))  # type: ignore[index]
+    told = shown(page)
     assert told["state"] == "ready"
     assert re.fullmatch(r"[\d., -]+ mm · intensity (60|110) · mask: (head|tail)", told["start"])
     assert (told["volumes"], told["off"], told["on"], told["more"]) == (2, 0, 0.5, 0.6)
