@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from medconv.attention import Attention, SkipAttention
 from medconv.blocks import Downsample, Upsample
 from medconv.errors import ShapeError
+from medconv.lengths import edges_text
 from medconv.models.base import SegmentationModel
 from medconv.models.edge_guide import EdgeGuide
 from medconv.models.layer_symmetry import POINTWISE, Held, symmetry_of
@@ -197,8 +198,8 @@ def _input_row(model: SegmentationModel, input_shape: Sequence[int], spacing_mm:
     spacing = to_tuple(spacing_mm, model.spatial_dims, "spacing_mm")
     full = full_group(model.spatial_dims)
     group, shape = admissible(full, spacing), (model.in_channels, *input_shape)
-    reason = "" if group == full else f"voxels of {_by(spacing)} mm differ between axes"
-    return Row("image", f"voxels {_by(spacing)} mm", shape, shape, 0, 0, None, group, reason)
+    reason = "" if group == full else f"voxels of {edges_text(spacing)} differ between axes"
+    return Row("image", f"voxels {edges_text(spacing)}", shape, shape, 0, 0, None, group, reason)
 
 
 def _label(layer: nn.Module) -> str:

@@ -71,7 +71,7 @@ def test_the_voxel_size_decides_the_verdict(network: str, capsys: pytest.Capture
     assert main(words) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["symmetry"] == "D2"
-    assert facts["broken_by"] == {"layer": "image", "reason": "voxels of 3×1 mm differ between axes"}
+    assert facts["broken_by"] == {"layer": "image", "reason": "voxels of 3 × 1 mm differ between axes"}
     assert build_network({"class_path": "UNet", "init_args": {
         "spatial_dims": 2, "in_channels": 1, "num_classes": 2, "spacing_mm": [3, 1]}}).spacing_mm == (3, 1)  # fmt: skip
 

@@ -207,7 +207,11 @@ def test_a_given_spacing_limits_the_symmetry_to_rotations_of_the_patient() -> No
     description = describe(net, (8, 8, 8), spacing_mm=(1.0, 1.0, 5.0))
     assert description.symmetry == named_group("D4h", 3, axis=2)
     assert description.breaker is not None
-    assert description.breaker.reason == "voxels of 1×1×5 mm differ between axes"
+    assert description.breaker.reason == "voxels of 1 × 1 × 5 mm differ between axes"
+    cells = describe(UNet(2, 1, 2, channels=(2, 4), conv=SYM), (8, 8), spacing_mm=(0.00065, 0.0013))
+    assert cells.rows[0].operator == "voxels 0.65 × 1.3 µm"
+    assert cells.breaker is not None
+    assert cells.breaker.reason == "voxels of 0.65 × 1.3 µm differ between axes"
     assert describe(net, (8, 8, 8), spacing_mm=(2.0, 2.0, 2.0)).symmetry == full_group(3)
 
 
