@@ -8,8 +8,10 @@
 A volume like a CT (512 × 512 × 256 of 0.8 × 0.8 × 1.5 mm), a network of 15 classes at 1 mm (the plain six-stage U-Net
 with random weights), tiles of 128³ that overlap by half. Time runs from the start of the command to its end, imports
 included. Peak memory is the resident memory of the process tree, read every 50 ms. `agreement` compares labels on a
-volume that neither tool has to resample; `volume` too, but there nnU-Net resamples with splines and medconv linearly.
-Parts that would pass the time of --budget-s are left out and named.
+volume that neither tool has to resample; `nnunet float32` is nnU-Net there with scores summed in float32, not half
+precision, and with tiles trusted most in their middle, not half a voxel beside it. `volume` compares too, but there
+nnU-Net resamples with splines and medconv linearly. Parts that would pass the time of --budget-s are left out and
+named.
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ from medconv.planning import Intensity, Plan
 
 CT = {"low": -900.0, "high": 1000.0, "mean": 50.0, "std": 200.0}
 PARTS = ["volume", "mirrored", "small", "agreement"]
-NNUNET_PARTS = ["nnunet volume", "nnunet agreement", "nnunet small", "nnunet mirrored"]
-ABOUT_S = {"nnunet volume": 215, "nnunet agreement": 60, "nnunet small": 120, "nnunet mirrored": 225}
+NNUNET_PARTS = ["nnunet volume", "nnunet agreement", "nnunet float32", "nnunet small", "nnunet mirrored"]
+ABOUT_S = {
+    "nnunet volume": 215,
+    "nnunet agreement": 60,
+    "nnunet float32": 60,
+    "nnunet small": 120,
+    "nnunet mirrored": 225,
+}
 SMALL_SHAPE = (36, 50, 35)
 
 
@@ -182,7 +190,7 @@ def run_part(part: str, job: Job, left_s: float) -> dict:
             return huge(job)
         side, _, what = part.rpartition(" ")
         kind = "small" if what == "small" else "large"
-        images = job.volume if what == "mirrored" else getattr(job, what)
+        images = {"mirrored": job.volume, "float32": job.agreement}.get(what) or getattr(job, what)
         out = job.work / part.replace(" ", "_")
         shutil.rmtree(out, ignore_errors=True)
         command = nnunet_command if side == "nnunet" else medconv_command
@@ -213,9 +221,7 @@ def medconv_command(job: Job, kind: str, images: Path, out: Path, what: str) -> 
 
 
 def nnunet_command(job: Job, kind: str, images: Path, out: Path, what: str) -> list[str]:
-    code = (
-        "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as run; run()"
-    )
+    code = NNUNET_IN_FLOAT32 if what == "float32" else NNUNET_RUN
     words = [
         job.args.nnunet,
         "-c",
@@ -296,14 +302,40 @@ def tree_bytes(root: int) -> int:
 
 
 def agreements(job: Job) -> dict[str, float]:
-    """Share of voxels with equal labels, for every part that both tools did."""
+    """Share of voxels with equal labels, for every part that both tools did, and how near to a tie the others are."""
     shares = {}
     for what in ("agreement", "volume", "mirrored"):
         ours, theirs = (sorted((job.work / folder).glob("*.nii.gz")) for folder in (what, f"nnunet_{what}"))
         if ours and theirs:
             one, other = (np.asarray(nib.load(files[0]).dataobj) for files in (ours, theirs))
             shares[what] = float((one == other).mean())
+            if what == "agreement":
+                if exact := sorted((job.work / "nnunet_float32").glob("*.nii.gz")):
+                    in_float32 = np.asarray(nib.load(exact[0]).dataobj)
+                    shares["agreement, nnU-Net summing in float32 with medconv's tile weights"] = float(
+                        (one == in_float32).mean()
+                    )
+                    shares["nnU-Net and itself summing so"] = float((other == in_float32).mean())
+                lead = lead_of_largest(job)
+                shares["agreement where the likeliest class leads by 0.01"] = float(
+                    (one == other)[lead > 0.01].mean()
+                )
+                shares["largest lead of a class where labels differ"] = float(
+                    lead[one != other].max(initial=0)
+                )
     return shares
+
+
+def lead_of_largest(job: Job) -> np.ndarray:
+    """By how much the likeliest class leads the next in probability, as medconv computes it in float32."""
+    out = job.work / "agreement_probabilities"
+    words = medconv_command(job, "large", job.agreement(), out, "agreement")
+    subprocess.run(
+        [*words, "--precision", "fp32", "--save-probabilities"], check=True, stdout=subprocess.DEVNULL
+    )
+    probabilities = nib.load(next((out / "probabilities").glob("*.nii.gz"))).get_fdata(dtype=np.float32)
+    largest = np.sort(probabilities, axis=-1)
+    return largest[..., -1] - largest[..., -2]
 
 
 def huge(job: Job) -> dict:
@@ -367,6 +399,25 @@ def translated(theirs: dict[str, torch.Tensor], number: int) -> dict[str, torch.
             ours[f"{side}.blocks.{stage}.units.{unit}.{part}.{kind}"] = value
     return ours
 
+
+NNUNET_RUN = (
+    "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as run; run()"
+)
+
+NNUNET_IN_FLOAT32 = """
+import torch
+from nnunetv2.inference import predict_from_raw_data as tool
+own = tool.compute_gaussian
+def centred(patch, sigma_scale, value_scaling_factor, device):
+    trust = torch.full((), float(value_scaling_factor), dtype=torch.float64)
+    for n in patch:
+        away = torch.arange(n, dtype=torch.float64) - (n - 1) / 2  # its own lies half a voxel off the middle
+        trust = trust[..., None] * torch.exp(-0.5 * (away / (sigma_scale * n)) ** 2)
+    return trust.to(device, torch.float32)
+centred.cache_clear = own.cache_clear
+tool.compute_gaussian, torch.half = centred, torch.float32  # scores are summed in what it calls torch.half
+tool.predict_entry_point_modelfolder()
+"""
 
 NNUNET_WEIGHTS = """
 import torch
