@@ -54,14 +54,15 @@ class StatisticsTable:
     def keep_earlier(self) -> None:
         """Take over the rows of the file as it is, if it is a table of the same columns."""
         try:
-            with self.path.open(newline="", encoding="utf-8") as stream:
+            with self.path.open(newline="", encoding="utf-8-sig") as stream:
                 reader = csv.DictReader(stream)
                 rows = list(reader)
         except (OSError, ValueError, csv.Error):
             return
         if tuple(reader.fieldnames or ()) == self.columns:
             for row in rows:
-                self._rows.setdefault(row["case"], []).append(row)
+                own = {column: row[column] for column in self.columns}  # no cell behind the last column
+                self._rows.setdefault(row["case"], []).append(own)
 
     def __contains__(self, case_id: str) -> bool:
         return case_id in self._rows

@@ -69,3 +69,16 @@ def test_a_table_of_other_columns_or_no_table_is_not_taken_over(tmp_path: Path) 
     (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00binary")
     table.keep_earlier()
     assert "a" not in table
+
+
+def test_a_table_that_went_through_a_spreadsheet_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    first = StatisticsTable(path, ("CT",))
+    first.add("a", [PRESENT])
+    text = first.write().read_text()
+    path.write_text(
+        text.rstrip("\n") + ",a note\n", encoding="utf-8-sig"
+    )  # as Excel writes it: a mark in front
+    second = StatisticsTable(path, ("CT",))
+    second.keep_earlier()
+    assert second.write().read_text() == text
