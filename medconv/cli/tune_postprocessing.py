@@ -166,6 +166,7 @@ def _predictor(options: Namespace) -> Predictor | None:
             "--mirror": options.mirror,
             "--device": options.device != "auto",
             "--channel": options.channel,
+            "--plugin": options.plugin,
         }
         for option in (option for option, is_asked in asked.items() if is_asked):
             raise ConfigError(

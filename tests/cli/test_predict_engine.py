@@ -175,6 +175,7 @@ def test_wrong_words_are_told(
             "--mirror goes with a checkpoint; a folder of masks needs no network",
         ),
         (("masks", "labels", "--channel", "1"), "--channel goes with a checkpoint; a folder of masks needs"),
+        (("masks", "labels", "--plugin", "mine"), "--plugin goes with a checkpoint; a folder of masks needs"),
         (("masks", "labels", "--device", "cuda"), "--device goes with a checkpoint; a folder of masks needs"),
         (("x.ckpt", "labels"), "a checkpoint needs the images of the validation cases"),
         (("masks", "labels", "-o", "rules.txt"), "expected a file ending in .yaml"),
