@@ -60,7 +60,7 @@ def _require_table(path: Path, option: str, expected: Sequence[str]) -> None:
     if not _has_content(path):
         return
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             columns = tuple(next(csv.reader(stream), ()))
     except (OSError, ValueError, csv.Error):
         columns = ()

@@ -42,7 +42,7 @@ class RegionTable:
     def keep_earlier(self) -> None:
         """Take over the rows of the file as it is, if it is a table of such columns."""
         try:
-            with self.path.open(newline="", encoding="utf-8-sig") as stream:
+            with self.path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
                 reader = csv.DictReader(stream)
                 rows = list(reader)
         except (OSError, ValueError, csv.Error):

@@ -194,3 +194,21 @@ def test_wrong_words_of_tuning_are_told(
     monkeypatch.chdir(tmp_path)
     assert main(["tune-postprocessing", *words]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_what_a_share_says_is_passed_on_whatever_its_bytes(
+    checkpoint: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start, said = subprocess.Popen, r"sys.stdout.buffer.write(b'ok M\xfcller\nok b\n')"
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _, **how: start([sys.executable, "-c", f"import sys; {said}"], **how)
+    )
+    assert (
+        predict(checkpoint, "-i", scans, "-o", tmp_path / "masks", "--device", "cpu", "--devices", "2") == 0
+    )
+    told = sorted(capsys.readouterr().out.splitlines())
+    assert told == [rf"[{n}] ok {name}" for n in (0, 1) for name in (r"M\xfcller", "b")]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import os
+from argparse import Namespace
 from pathlib import Path
 
+from medconv.cli.predict_tables import require_own_files
 from medconv.inference.statistics import Structure
 from medconv.inference.statistics_table import StatisticsTable
 
@@ -82,3 +85,18 @@ def test_a_table_that_went_through_a_spreadsheet_keeps_its_rows(tmp_path: Path) 
     second = StatisticsTable(path, ("CT",))
     second.keep_earlier()
     assert second.write().read_text() == text
+
+
+def test_rows_of_a_case_whose_name_is_no_utf_8_are_found_again(tmp_path: Path) -> None:
+    case, path = os.fsdecode(b"M\xfcller"), tmp_path / "s.csv"
+    first = StatisticsTable(path, ("CT",))
+    first.add(case, [PRESENT])
+    first.write()
+    second = StatisticsTable(path, ("CT",))
+    second.keep_earlier()
+    assert case in second
+    require_own_files(
+        Namespace(
+            **dict.fromkeys(("region_table", "report", "shard")), stats=str(path), input=[], checkpoint=[]
+        )
+    )
