@@ -197,7 +197,11 @@ class Postprocessing:
         """
         try:
             return cls.from_yaml(Path(path).read_text(encoding="utf-8"), num_classes)
-        except (OSError, UnicodeDecodeError, ConfigError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path}: expected rules of medconv tune-postprocessing, got no text; name the YAML file"
+            ) from error
+        except (OSError, ConfigError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
 
