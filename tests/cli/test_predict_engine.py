@@ -212,3 +212,25 @@ def test_what_a_share_says_is_passed_on_whatever_its_bytes(
     )
     told = sorted(capsys.readouterr().out.splitlines())
     assert told == [rf"[{n}] ok {name}" for n in (0, 1) for name in (r"M\xfcller", "b")]
+
+
+def test_tuning_replaces_earlier_rules_and_nothing_else(
+    tmp_path: Path,
+    tiny_nifti: NiftiFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in ("masks", "labels"):
+        tiny_nifti(f"{folder}/a.nii.gz", np.ones((4, 4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    words = ["tune-postprocessing", "masks", "labels", "-o", "rules.yaml"]
+    assert (main(words), main(words)) == (0, 0)
+    plan = Path("plan.yaml")
+    plan.write_text("schema: 1\n")
+    capsys.readouterr()
+    assert main([*words[:-1], "plan.yaml"]) == 2
+    assert (
+        "-o: plan.yaml exists and holds no rules, so it is not replaced; name another"
+        in capsys.readouterr().err
+    )
+    assert plan.read_text() == "schema: 1\n"
