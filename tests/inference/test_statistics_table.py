@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from medconv.cli.predict_tables import require_own_files
@@ -100,3 +101,17 @@ def test_rows_of_a_case_whose_name_is_no_utf_8_are_found_again(tmp_path: Path) -
             **dict.fromkeys(("region_table", "report", "shard")), stats=str(path), input=[], checkpoint=[]
         )
     )
+
+
+def test_rows_with_and_without_probabilities_stay_in_one_table(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    for case, is_asked in (("a", False), ("b", True), ("c", False)):
+        table = StatisticsTable(path, ("CT",), has_probabilities=is_asked)
+        table.keep_earlier()
+        table.add(case, [PRESENT if is_asked else replace(PRESENT, mean_probability=None)])
+        table.write()
+    assert [(row["case"], row["voxels"], row["mean_probability"]) for row in rows(path)] == [
+        ("a", "1234", ""),
+        ("b", "1234", "0.875"),
+        ("c", "1234", ""),
+    ]
