@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from medconv import __version__
 from medconv.errors import ConfigError, MedconvError
@@ -54,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         medconv ...
         0
     """
+    if argv is None and isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # a file's name that this terminal cannot show must not end a night's work
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())

@@ -45,8 +45,16 @@ def predict_on_devices(words: Sequence[str], options: Namespace) -> int:
             shard = f"{(number - 1) * options.devices + device + 1}/{count * options.devices}"
             command = [sys.executable, "-m", "medconv", "predict", *rest, "--device", name, "--shard", shard]
             # the user's own words, and no shell
-            processes.append(subprocess.Popen(command, stdout=_PIPE, stderr=_PIPE, text=True))  # noqa: S603
-            threads += _listen(device, processes[-1])
+            process = subprocess.Popen(  # noqa: S603
+                # the name of a file may be bytes that are no text
+                command,
+                stdout=_PIPE,
+                stderr=_PIPE,
+                text=True,
+                errors="backslashreplace",
+            )
+            processes.append(process)
+            threads += _listen(device, process)
         return max(process.wait() % 256 for process in processes)
     except KeyboardInterrupt:
         # the terminal has told every process of the group; they finish what they are writing

@@ -30,8 +30,8 @@ def require_own_files(options: Namespace) -> None:
         options: Of the command, parsed; ``shard`` as a pair.
 
     Raises:
-        ConfigError: A place where nothing can be written, an input, a file of something else, or one file for
-            several shards; with what to do.
+        ConfigError: A place where nothing can be written, an input, a file of something else, or one file for both
+            tables or for several shards; with what to do.
     """
     inputs = [*options.input, *options.checkpoint]
     if options.stats is not None:
@@ -41,6 +41,14 @@ def require_own_files(options: Namespace) -> None:
     if options.region_table is not None:
         require_output_file(options.region_table, ".csv", "--region-table")
         _refuse_input(options.region_table, inputs, "--region-table")
+        if (
+            options.stats is not None
+            and Path(options.stats).resolve() == Path(options.region_table).resolve()
+        ):
+            raise ConfigError(
+                f"--region-table: {options.region_table} is the file of --stats too and would replace it; name another "
+                "file"
+            )
         _require_table(Path(options.region_table), "--region-table", REGION_TABLE_COLUMNS)
     if options.report is not None:
         require_output_file(options.report, ".json", "--report")
@@ -60,7 +68,7 @@ def _require_table(path: Path, option: str, expected: Sequence[str]) -> None:
     if not _has_content(path):
         return
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             columns = tuple(next(csv.reader(stream), ()))
     except (OSError, ValueError, csv.Error):
         columns = ()

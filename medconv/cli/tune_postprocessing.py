@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from medconv.evaluation import declared_label_names, match_cases  # seconds: numpy, torch
     from medconv.inference import PostprocessingTuner
 
+    _require_rules(Path(options.output))
     predictor = _predictor(options)
     # references are paired with masks, or with the images that the checkpoint gets
     predictions = options.images if predictor else options.predictions
@@ -166,6 +167,7 @@ def _predictor(options: Namespace) -> Predictor | None:
             "--mirror": options.mirror,
             "--device": options.device != "auto",
             "--channel": options.channel,
+            "--plugin": options.plugin,
         }
         for option in (option for option, is_asked in asked.items() if is_asked):
             raise ConfigError(
@@ -179,6 +181,20 @@ def _predictor(options: Namespace) -> Predictor | None:
     return Predictor.from_checkpoint(
         options.predictions, device=options.device, mirror=options.mirror, allow=plugins(options)
     )
+
+
+def _require_rules(output: Path) -> None:
+    """Refuse to replace anything but rules."""
+    from medconv.inference import Postprocessing
+
+    if not output.exists() or output.stat().st_size == 0:
+        return
+    try:
+        Postprocessing.load(output)
+    except ConfigError as error:
+        raise ConfigError(
+            f"-o: {output} exists and holds no rules, so it is not replaced; name another ({error})"
+        ) from error
 
 
 def _names(predictor: Predictor | None, declared: Mapping[int, str]) -> dict[int, str]:

@@ -129,11 +129,16 @@ def model_card(
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
     size = "×".join(map(str, plan.patch_size))
-    yield f"1. Axes turned to {plan.orientation}." if plan.orientation != "native" else "1. Axes as stored."
+    axes = f"1. Axes turned to {plan.orientation}" if plan.orientation != "native" else "1. Axes as stored"
+    held = "voxels that are not 0 in at least one channel"
+    yield f"{axes}; cut to the box around all {held}." if plan.crop_to_nonzero else f"{axes}."
     for number, (name, kind, intensity) in enumerate(
         zip(plan.channel_names, plan.normalization, plan.intensity, strict=True)
     ):
         how = _NORMALIZATIONS[kind].format(**(intensity.to_dict() if intensity else {}))
+        if plan.masked_normalization and kind not in ("ct", "none"):
+            how = how.removesuffix(" over all voxels")
+            how += f" over all voxels within the mask ({held}, and what they enclose); 0 outside"
         yield f"2. Channel {number}, {name}: {how}."
     yield (
         f"3. Resampled to {edges_text(plan.spacing_mm)}, linearly."

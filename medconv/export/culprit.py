@@ -34,7 +34,7 @@ def name_culprit(network: nn.Module, example: Tensor) -> str:
             hook.remove()
     tried: set[type] = set()
     # a child comes before its parent, so that the innermost is named
-    for name in sorted(calls, key=lambda name: -name.count(".")):
+    for name in sorted(calls, key=lambda name: -len(name.split(".")) if name else 0):
         module, given = calls[name]
         if type(module) in tried:
             continue

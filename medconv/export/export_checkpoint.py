@@ -122,7 +122,8 @@ def export_checkpoint(
 def _write_failing_report(folder: Path, place: Path, parities: Sequence[Parity]) -> Path:
     """The report alone: in the folder, or beside it where an earlier export stays."""
     if place.is_dir() and any(place.iterdir()):
-        report = folder.with_name(f"{folder.name}.{REPORT}")
+        named = folder if folder.name not in ("", "..") else place  # "." has no name to put anything behind
+        report = named.with_name(f"{named.name}.{REPORT}")
         write_text(report, _report(parities, (report.name,)))
         return report
     place.mkdir(exist_ok=True)

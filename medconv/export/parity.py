@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class Parity:
             "is_within": self.is_within,
             # NaN and infinity have no place in JSON
             "max_abs_difference": self.max_abs_difference if self.max_abs_difference < float("inf") else None,
-            "max_abs_logit": self.max_abs_logit,
+            "max_abs_logit": self.max_abs_logit if self.max_abs_logit < float("inf") else None,
             "label_agreement": self.label_agreement,
             "tolerance": self.tolerance,
             "min_label_agreement": MIN_AGREEMENT,
@@ -92,7 +93,8 @@ def compare(
     for patch, logits in zip(patches, expected, strict=True):
         got = exported(patch)
         apart = float((got - logits).abs().max()) if got.shape == logits.shape else float("inf")
-        difference = apart if not apart <= difference else difference
+        # NaN stays, whatever comes after it
+        difference = difference if isnan(difference) or apart <= difference else apart
         largest = max(largest, float(logits.abs().max()))
         voxels += logits[:, 0].numel()
         if got.shape == logits.shape:

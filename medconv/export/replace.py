@@ -65,7 +65,8 @@ def put(work: Path, folder: Path) -> None:
     Raises:
         ConfigError: A file that no export lists is in the way.
     """
-    if folder.is_dir() and not any(folder.iterdir()):
+    # whoever stands in an empty folder would stand nowhere if another took its place
+    if folder.is_dir() and not any(folder.iterdir()) and folder.resolve() != Path.cwd().resolve():
         folder.rmdir()
     if not folder.exists():
         work.rename(folder)

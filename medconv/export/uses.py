@@ -15,7 +15,9 @@ def use_of(target: str, plan: Plan, freedom: Freedom | None) -> str:
         plan: Of the network.
         freedom: What a traced graph takes; only for ``"torch"`` and ``"onnx"``.
     """
-    shape = f"(B, {plan.in_channels}, {', '.join(map(str, plan.patch_size))})"
+    batch = "B" if freedom is None or freedom.is_batch_free else "1"
+    size = plan.patch_size if freedom is None else freedom.size
+    shape = f"({batch}, {plan.in_channels}, {', '.join(map(str, size))})"
     return {
         "torch": _TORCH.format(freedom=freedom, shape=shape),
         "onnx": _ONNX.format(freedom=freedom, shape=shape, opset=OPSET),

@@ -95,16 +95,18 @@ def _specification(path: Path) -> dict[str, Any]:
             f"{path}: expected the specification of an export ({' '.join(str(error).split()):.200}); "
             "make it again: medconv export CHECKPOINT --to safetensors -o FOLDER"
         ) from error
-    if not isinstance(content, dict) or content.get("format") != "medconv" or set(content) != _KEYS:
+    is_ours = isinstance(content, dict) and content.get("format") == "medconv"
+    # before the keys, which another schema may have others of
+    if is_ours and content.get("schema", SCHEMA) != SCHEMA:
+        raise CheckpointError(
+            f"{path}: written by medconv {content.get('medconv', '?')} in schema {content['schema']}, this is medconv "
+            f"{__version__} which reads schema {SCHEMA}; update: pip install -U medconv"
+        )
+    if not is_ours or set(content) != _KEYS:
         raise CheckpointError(
             f"{path}: expected a specification with {', '.join(sorted(_KEYS))}; the file was edited, or is another's"
         )
-    if content["schema"] != SCHEMA:
-        raise CheckpointError(
-            f"{path}: written by medconv {content['medconv']} in schema {content['schema']}, this is medconv "
-            f"{__version__} which reads schema {SCHEMA}; update: pip install -U medconv"
-        )
-    return content
+    return dict(content)
 
 
 def _load(network: SegmentationModel, path: Path) -> None:

@@ -12,6 +12,7 @@ from medconv.errors import ConfigError
 from medconv.inference.companions import Place
 from medconv.inference.inputs import InputCase
 from medconv.inference.prediction import Prediction
+from medconv.io.dicom import is_series_folder
 from medconv.io.dicom.segmentation import require_highdicom, write_segmentation
 
 
@@ -43,7 +44,7 @@ def require_series(cases: Iterable[InputCase]) -> None:
     """
     require_highdicom()
     for case in cases:
-        if not case.paths[0].is_dir():
+        if not is_series_folder(case.paths[0]):  # OME-Zarr is a folder too
             raise ConfigError(
                 f"--dicom-seg: {case.paths[0]} is no DICOM series, so there is no patient and study to refer to; "
                 f"give the folders of series, or leave --dicom-seg out"

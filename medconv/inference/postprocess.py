@@ -149,7 +149,7 @@ class Postprocessing:
         rules = {label: {k: v for k, v in asdict(rule).items() if v} for label, rule in self.rules.items()}
         text = yaml.safe_dump({"postprocessing": rules}, sort_keys=True)
         for label, name in (label_names or {}).items():
-            text = text.replace(f"  {label}:", f"  # {name}\n  {label}:", 1)
+            text = text.replace(f"  {label}:", f"  # {' '.join(name.split())}\n  {label}:", 1)
         return text
 
     @classmethod
@@ -166,7 +166,7 @@ class Postprocessing:
         """
         try:
             content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"postprocessing: not valid YAML ({error}); correct the line named") from error
         if isinstance(content, Mapping) and set(content) == {"instances"}:
             return cls(separation=Separation.from_dict(content["instances"]))
@@ -197,7 +197,11 @@ class Postprocessing:
         """
         try:
             return cls.from_yaml(Path(path).read_text(encoding="utf-8"), num_classes)
-        except (OSError, UnicodeDecodeError, ConfigError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path}: expected rules of medconv tune-postprocessing, got no text; name the YAML file"
+            ) from error
+        except (OSError, ConfigError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
 

@@ -42,7 +42,7 @@ class RegionTable:
     def keep_earlier(self) -> None:
         """Take over the rows of the file as it is, if it is a table of such columns."""
         try:
-            with self.path.open(newline="", encoding="utf-8") as stream:
+            with self.path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
                 reader = csv.DictReader(stream)
                 rows = list(reader)
         except (OSError, ValueError, csv.Error):
@@ -50,7 +50,10 @@ class RegionTable:
         columns = tuple(reader.fieldnames or ())
         if columns[: len(REGION_COLUMNS)] == REGION_COLUMNS and set(columns) <= set(self._order):
             for row in rows:
-                self._rows.setdefault(row["case"], []).append({k: v for k, v in row.items() if v})
+                own = {
+                    column: row[column] for column in columns if row[column]
+                }  # no cell behind the last one
+                self._rows.setdefault(row["case"], []).append(own)
 
     def __contains__(self, case_id: str) -> bool:
         return case_id in self._rows

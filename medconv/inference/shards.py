@@ -49,7 +49,7 @@ def case_voxels(case: InputCase) -> int:
     """Voxels times channels by the headers; 0 for a case that cannot be read, which some job must report."""
     try:
         headers = [reader_for(path, case.layout).read_header(path) for path in case.paths]
-    except (MedconvError, OSError):
+    except Exception:  # whatever it is: reading the case meets it again and keeps it with the case
         return 0
     return sum(header.channels * prod(header.shape) for header in headers)
 
@@ -74,7 +74,7 @@ def announce_memory(
     case = max(cases, key=case_voxels)
     try:
         header = reader_for(case.paths[0], case.layout).read_header(case.paths[0])
-    except (MedconvError, OSError):
+    except Exception:  # as above
         return "", several
     words = ""
     for overlapped in (True, False) if several else (False,):

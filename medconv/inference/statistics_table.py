@@ -11,6 +11,7 @@ from medconv.inference.statistics import Structure
 from medconv.io import write_text
 
 _AXES = ("r", "a", "s")
+_SURE = "mean_probability"
 _DIGITS = 7
 
 
@@ -19,8 +20,9 @@ class StatisticsTable:
 
     Columns: ``case``, ``label``, ``name``, ``voxels``, ``volume_ml``, ``mean_intensity`` (one a channel where there
     are several), ``centroid_r_mm``, ``centroid_a_mm``, ``centroid_s_mm``, ``touches_border``, and
-    ``mean_probability`` where probabilities were asked for. A cell of an absent structure is empty, and so are lengths
-    and volumes where nobody knows how large (or a single image: how thick) a pixel is.
+    ``mean_probability`` where probabilities were asked for, now or for a row that is kept. A cell of an absent
+    structure is empty, and so are lengths and volumes where nobody knows how large (or a single image: how thick) a
+    pixel is.
 
     Args:
         path: Of the CSV.
@@ -47,21 +49,26 @@ class StatisticsTable:
             *means,
             *(f"centroid_{axis}_mm" for axis in _AXES),
             "touches_border",
-            *(["mean_probability"] if has_probabilities else []),
+            *([_SURE] if has_probabilities else []),
         )
         self._rows: dict[str, list[dict[str, str]]] = {}
 
     def keep_earlier(self) -> None:
-        """Take over the rows of the file as it is, if it is a table of the same columns."""
+        """Take over the rows of the file as it is, if it is a table of these columns, with probabilities or without."""
         try:
-            with self.path.open(newline="", encoding="utf-8") as stream:
+            with self.path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
                 reader = csv.DictReader(stream)
                 rows = list(reader)
         except (OSError, ValueError, csv.Error):
             return
-        if tuple(reader.fieldnames or ()) == self.columns:
+        found = tuple(reader.fieldnames or ())
+        if found == self.columns or {*found} ^ {*self.columns} == {_SURE}:
+            self.columns = max(found, self.columns, key=len)
             for row in rows:
-                self._rows.setdefault(row["case"], []).append(row)
+                own = {
+                    column: row.get(column, "") for column in self.columns
+                }  # no cell behind the last column
+                self._rows.setdefault(row["case"], []).append(own)
 
     def __contains__(self, case_id: str) -> bool:
         return case_id in self._rows
@@ -89,7 +96,7 @@ class StatisticsTable:
             "voxels": str(structure.voxels),
             "volume_ml": "" if structure.volume_ml is None else _number(structure.volume_ml),
             "touches_border": str(structure.touches_border).lower(),
-            "mean_probability": "" if sure is None else _number(sure),
+            _SURE: "" if sure is None else _number(sure),
         }
         row |= _numbers(self._means, structure.mean_intensity)
         row |= _numbers([f"centroid_{axis}_mm" for axis in _AXES], structure.centroid_mm)

@@ -85,12 +85,15 @@ class PostprocessingTuner:
         if prediction.shape != reference.shape:
             raise ShapeError(f"expected labels of one shape, got {prediction.shape} and {reference.shape}")
         self._num_cases += 1
-        for label in range(1, self.num_classes):
+        boxes = scipy.ndimage.find_objects(prediction, self.num_classes - 1)
+        for label, box in enumerate(boxes, start=1):
             truth = reference == label
+            voxels, here = int(truth.sum()), _with_margin(box, prediction.shape)
+            part, truth = prediction[here], truth[here]
             scores = self._scores.setdefault(label, {})
             for rule in candidate_rules(self._smallest_ml.get(label, ())):
-                done = Postprocessing({label: rule}).apply(prediction, spacing_mm)
-                scores.setdefault(rule, []).append(_dice(done == label, truth))
+                done = Postprocessing({label: rule}).apply(part, spacing_mm)
+                scores.setdefault(rule, []).append(_dice(done == label, truth, voxels))
 
     def result(self) -> Tuned:
         """The best rule of each class; the simplest one among equals, and none where none helps.
@@ -131,7 +134,14 @@ def candidate_rules(smallest_ml: Iterable[float]) -> list[Rule]:
     return sorted(rules, key=lambda rule: rule.largest_component + rule.fill_holes + (rule.min_volume_ml > 0))
 
 
-def _dice(mask: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
-    """Dice; 1 where both are empty, so that removing what is not there counts."""
-    total = int(mask.sum()) + int(truth.sum())
+def _with_margin(box: tuple[slice, ...] | None, shape: Sequence[int]) -> tuple[slice, ...]:
+    """Where rules change a class in a box: one voxel more, or an axis of many would look like one of one."""
+    if box is None:  # nowhere
+        return tuple(slice(0, 1) for _ in shape)
+    return tuple(slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, shape, strict=True))
+
+
+def _dice(mask: npt.NDArray[Any], truth: npt.NDArray[Any], truth_voxels: int) -> float:
+    """Dice of a part that holds all of the mask; 1 where both are empty, so that removing what is not there counts."""
+    total = int(mask.sum()) + truth_voxels
     return 2 * int((mask & truth).sum()) / total if total else 1.0

@@ -75,7 +75,10 @@ def _settings(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
         config = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
     if not isinstance(config, Mapping):
         raise ConfigError(f"expected settings by name, got {type(config).__name__}")
-    settings = dict(config.get("model", config))
+    model = config.get("model", config)
+    if not isinstance(model, Mapping):
+        raise ConfigError(f"model: expected settings by name, got {type(model).__name__}")
+    settings = dict(model)
     options = list(inspect.signature(SegmentationTask).parameters)
     for name in settings:
         if name not in options:

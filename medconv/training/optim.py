@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from medconv.catalogue import did_you_mean
 from medconv.errors import ConfigError
 
 OptimizerName = Literal["adamw", "sgd"]
 ScheduleName = Literal["poly", "cosine", "constant"]
+
+
+def require_known(what: str, name: str, choices: Sequence[str]) -> None:
+    """Refuse a word that stands for none of the choices: nothing else is taken in its place.
+
+    Args:
+        what: The setting.
+        name: What it was set to.
+        choices: All that it can be, two at least.
+
+    Raises:
+        ConfigError: With the choices, and the nearest.
+
+    Example:
+        >>> require_known("schedule", "poly", ("poly", "constant"))
+    """
+    if name not in choices:
+        words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ConfigError(f"expected {what} {words}, got {name!r}{did_you_mean(str(name), choices)}")
 
 
 def build_optimizer(

@@ -66,7 +66,7 @@ def peak_of_step(
     """Peak memory of a training step on random patches, with AdamW; the network is left as it was.
 
     Args:
-        network: On any device; copied.
+        network: On any device.
         plan: Of the data: patch, labels and regions.
         batch_size: Patches.
         device: A GPU.
@@ -95,18 +95,19 @@ def peak_of_step(
 def train_one_step(
     network: SegmentationModel, plan: Plan, batch_size: int, device: torch.device, *, is_mixed: bool = True
 ) -> float:
-    """Forward, loss, backward and update of a copy of a network on random patches of a plan; returns the loss.
+    """Forward, loss, backward and update on random patches of a plan, and the network as it was; returns the loss.
 
     Two steps, because the optimiser takes its memory in the first.
     """
     from_host = {name: value.clone() for name, value in network.state_dict().items()}
     home = next(network.parameters()).device
-    model = network.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    loss_of = supervise(DiceCrossEntropyLoss(), plan).to(device)
-    image = torch.randn(batch_size, network.in_channels, *plan.patch_size, device=device)
-    label = torch.randint(plan.num_labels, (batch_size, 1, *plan.patch_size), device=device)
-    try:
+    modes = [(module, module.training) for module in network.modules()]
+    try:  # memory may be short from here on
+        model = network.to(device).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        loss_of = supervise(DiceCrossEntropyLoss(), plan).to(device)
+        image = torch.randn(batch_size, network.in_channels, *plan.patch_size, device=device)
+        label = torch.randint(plan.num_labels, (batch_size, 1, *plan.patch_size), device=device)
         for _ in range(2):
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
@@ -117,3 +118,5 @@ def train_one_step(
     finally:
         network.zero_grad(set_to_none=True)
         network.to(home).load_state_dict(from_host)
+        for module, mode in modes:
+            module.training = mode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -21,7 +21,13 @@ from medconv.planning import Plan
 from medconv.training.callbacks.average_weights import AverageWeights, refuse_lost_average
 from medconv.training.log_steps import logs_now
 from medconv.training.measured_task import MeasuredTask
-from medconv.training.optim import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+from medconv.training.optim import (
+    OptimizerName,
+    ScheduleName,
+    build_optimizer,
+    learning_rate_factor,
+    require_known,
+)
 from medconv.training.optimizer_state import lay_out_state
 from medconv.training.progress import step_share, time_share
 from medconv.training.recorded_loss import RecordedLoss
@@ -95,11 +101,17 @@ class SegmentationTask(MeasuredTask):
         channels_last: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
-        if lr <= 0 or not 0 <= momentum < 1 or not 0 <= warmup < 1 or weight_decay < 0:
+        require_known("optimizer", optimizer, get_args(OptimizerName))
+        require_known("schedule", schedule, get_args(ScheduleName))
+        # written so that NaN is refused
+        if not (lr > 0 and 0 <= momentum < 1 and 0 <= warmup < 1 and weight_decay >= 0):
             raise ConfigError(
                 "expected lr > 0, 0 <= momentum < 1, 0 <= warmup < 1 and weight_decay >= 0; got "
                 f"lr {lr}, momentum {momentum}, warmup {warmup}, weight_decay {weight_decay}"
             )
+        if not 0 <= overlap < 1 or tile_batch < 1:
+            wanted = "expected overlap from 0 up to, not including, 1 and tile_batch from 1"
+            raise ConfigError(f"{wanted}; got overlap {overlap} and tile_batch {tile_batch}")
         if surface_every < 1:
             raise ConfigError(f"expected surface_every of 1 or more validations, got {surface_every}")
         self.network = network

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -180,3 +181,12 @@ def test_a_reader_that_has_gone_is_no_fault() -> None:
     writer.stderr.close()
     assert writer.wait() == 1
     assert complaint == ""
+
+
+def test_a_name_that_the_terminal_cannot_show_does_not_end_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["medconv", "--version"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    assert main() == 0
+    print("M\udcfcller", "Müller")  # a byte that is no UTF-8, and a letter that ASCII lacks
+    assert written.getvalue().splitlines()[-1] == rb"M\udcfcller M\xfcller"

@@ -175,6 +175,7 @@ def test_wrong_words_are_told(
             "--mirror goes with a checkpoint; a folder of masks needs no network",
         ),
         (("masks", "labels", "--channel", "1"), "--channel goes with a checkpoint; a folder of masks needs"),
+        (("masks", "labels", "--plugin", "mine"), "--plugin goes with a checkpoint; a folder of masks needs"),
         (("masks", "labels", "--device", "cuda"), "--device goes with a checkpoint; a folder of masks needs"),
         (("x.ckpt", "labels"), "a checkpoint needs the images of the validation cases"),
         (("masks", "labels", "-o", "rules.txt"), "expected a file ending in .yaml"),
@@ -193,3 +194,43 @@ def test_wrong_words_of_tuning_are_told(
     monkeypatch.chdir(tmp_path)
     assert main(["tune-postprocessing", *words]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_what_a_share_says_is_passed_on_whatever_its_bytes(
+    checkpoint: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start, said = subprocess.Popen, r"sys.stdout.buffer.write(b'ok M\xfcller\nok b\n')"
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _, **how: start([sys.executable, "-c", f"import sys; {said}"], **how)
+    )
+    assert (
+        predict(checkpoint, "-i", scans, "-o", tmp_path / "masks", "--device", "cpu", "--devices", "2") == 0
+    )
+    told = sorted(capsys.readouterr().out.splitlines())
+    assert told == [rf"[{n}] ok {name}" for n in (0, 1) for name in (r"M\xfcller", "b")]
+
+
+def test_tuning_replaces_earlier_rules_and_nothing_else(
+    tmp_path: Path,
+    tiny_nifti: NiftiFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in ("masks", "labels"):
+        tiny_nifti(f"{folder}/a.nii.gz", np.ones((4, 4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    words = ["tune-postprocessing", "masks", "labels", "-o", "rules.yaml"]
+    assert (main(words), main(words)) == (0, 0)
+    plan = Path("plan.yaml")
+    plan.write_text("schema: 1\n")
+    capsys.readouterr()
+    assert main([*words[:-1], "plan.yaml"]) == 2
+    assert (
+        "-o: plan.yaml exists and holds no rules, so it is not replaced; name another"
+        in capsys.readouterr().err
+    )
+    assert plan.read_text() == "schema: 1\n"

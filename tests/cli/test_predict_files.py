@@ -227,6 +227,10 @@ def test_foreign_label_files_are_left_and_told(
             "is no table of medconv predict (expected columns case, label, name, voxels,",
         ),
         (["--report", "{json}"], "is no report of medconv predict (expected schema, status, command,"),
+        (
+            ["--stats", "s.csv", "--region-table", "./s.csv"],
+            "--region-table: ./s.csv is the file of --stats too and would replace it; name another file",
+        ),
         (["--shard", "2/3", "--stats", "s.csv"], "3 shards would write the same s.csv; give each a file of"),
         (["--shard", "2/3", "--report", "r.json"], "called after its number, here --report r_2.json"),
         (["--shard", "2/3", "--stats", "s_1.csv"], "here --stats s_1_2.csv"),

@@ -12,6 +12,8 @@ from tiny_checkpoint import disturb_weights, save_checkpoint, save_region_checkp
 from medconv.errors import ConfigError, DatasetError
 from medconv.export import Statement, export_checkpoint, load_exported
 from medconv.export.card import read_figures
+from medconv.export.program import Freedom
+from medconv.export.uses import use_of
 from medconv.metrics import CaseRow, CaseTable, InstanceTable, measure_instances
 from medconv.planning import InstanceTarget
 
@@ -201,6 +203,49 @@ def test_the_card_of_cells_speaks_of_micrometres(tmp_path: Path) -> None:
     assert "| head | 0.800 | 0.900 | 1.50 | 0 of 1 |" in card
     assert "Tolerances of NSD: head 1 µm." in card
     assert " mm" not in card.split("Tolerances of NSD")[0]
+
+
+def test_the_card_says_that_zeros_around_a_scan_are_cut_off_and_left_out(tmp_path: Path) -> None:
+    cropped = save_checkpoint(tmp_path / "run/best.ckpt", plan=tiny_plan(crop_to_nonzero=True))
+    export_checkpoint(cropped, ["safetensors"], tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text()
+    assert (
+        "1. Axes turned to RAS; cut to the box around all voxels that are not 0 in at least one channel."
+        in card
+    )
+    assert "T1: mean 0 and standard deviation 1 over all voxels.\n" in card
+    masked = tiny_plan(crop_to_nonzero=True, masked_normalization=True)
+    checkpoint = save_checkpoint(tmp_path / "run/masked.ckpt", plan=masked)
+    export_checkpoint(checkpoint, ["safetensors"], tmp_path / "masked")
+    card = (tmp_path / "masked/README.md").read_text()
+    assert (
+        "T1: mean 0 and standard deviation 1 over all voxels within the mask (voxels that are not 0 in at least one "
+        "channel, and what they enclose); 0 outside.\n"
+    ) in card
+
+
+def test_the_folder_that_the_user_stands_in_is_written_and_stays_the_same(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    before = out.stat().st_ino
+    assert export_checkpoint(checkpoint, ["safetensors"], ".").is_within
+    assert out.stat().st_ino == before  # else the user's shell would stand in a folder that is gone
+    assert "model.json" in files(Path())
+    disturb_weights(monkeypatch)
+    exported = export_checkpoint(checkpoint, ["safetensors"], ".", tolerance=1e-4, overwrite=True)
+    assert exported.report == tmp_path / "out.parity.json"
+    assert exported.report.is_file()
+
+
+def test_a_graph_of_one_size_is_shown_with_the_patches_that_it_takes() -> None:
+    plan = tiny_plan(patch_size=(12, 12, 9))
+    for target in ("torch", "onnx"):
+        assert "(1, 1, 12, 12, 9)" in use_of(target, plan, Freedom(False, None, (12, 12, 9)))
+        # what is divided by 2 inside takes no patch of 9
+        assert "(B, 1, 12, 12, 10)" in use_of(target, plan, Freedom(True, (2, 2, 2), (12, 12, 10)))
 
 
 def test_regions_are_no_bundle_but_weights(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from math import inf, nan
+from math import inf, isnan, nan
 
 import pytest
 import torch
@@ -35,6 +35,28 @@ def test_what_differs_is_outside_and_can_be_written_as_json(wrong, difference: f
     assert "OUTSIDE 0.1" in str(found)
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert told["is_within"] is False
+
+
+def test_one_number_that_is_none_is_outside_whatever_later_patches_say() -> None:
+    spoiled, sound = (torch.zeros(1, 2, 40, 50) for _ in range(2))
+
+    def wrong(x: torch.Tensor) -> torch.Tensor:
+        got = x.clone()
+        if x is spoiled:
+            got[0, 0, 0, 0] = nan  # one voxel of 2000: labels agree in more than 999 of 1000
+        return got
+
+    found = compare("wrong", wrong, [spoiled, sound], [spoiled, sound], tolerance=0.1)
+    assert found.label_agreement > 0.999
+    assert isnan(found.max_abs_difference)
+    assert not found.is_within
+
+
+def test_logits_without_bounds_can_be_written_as_json() -> None:
+    x = torch.full((1, 2, 4, 4), inf)
+    found = compare("copy", lambda y: y, [x], [x], tolerance=0.1)
+    assert not found.is_within
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["max_abs_logit"] is None
 
 
 def test_labels_that_change_are_outside_whatever_the_tolerance() -> None:

@@ -36,6 +36,15 @@ class WithUndecided(SegmentationModel):
         return self.inner(self.first(x))
 
 
+class WithUndecidedAtTheTop(SegmentationModel):
+    def __init__(self) -> None:
+        super().__init__(2, 1, 1, (1, 1))
+        self.head = Undecided()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
 @pytest.mark.slow
 def test_a_program_takes_any_batch_and_size_and_answers_exactly(tmp_path: Path) -> None:
     net = network()
@@ -85,6 +94,9 @@ def test_what_cannot_be_traced_is_named() -> None:
     ):
         build_program(WithUndecided().eval(), (4, 4))
     assert name_culprit(network(), torch.zeros(1, 1, 4, 4)).startswith("no single layer")
+    # a layer of the network itself comes before the network too
+    top = name_culprit(WithUndecidedAtTheTop().eval(), torch.zeros(1, 1, 4, 4))
+    assert top.startswith("Undecided at head (")
 
 
 def test_a_fixed_program_says_its_size() -> None:

@@ -114,3 +114,6 @@ def test_a_dicom_segmentation_needs_a_series(prediction: Prediction, tmp_path: P
         ConfigError, match=r"--dicom-seg: scan\.nii is no DICOM series, so there is no patient"
     ):
         require_series([InputCase("ct", (series,)), InputCase("scan", (Path("scan.nii"),))])
+    (tmp_path / "cells.zarr").mkdir()
+    with pytest.raises(ConfigError, match=r"cells\.zarr is no DICOM series"):
+        require_series([InputCase("cells", (tmp_path / "cells.zarr",))])

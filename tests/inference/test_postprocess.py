@@ -131,3 +131,23 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, error
     path.write_text(text)
     with pytest.raises(ConfigError, match=rf"p\.yaml: .*{error}"):
         Postprocessing.load(path, num_classes=3)
+
+
+def test_a_name_of_two_lines_leaves_rules_that_can_be_read() -> None:
+    rules = Postprocessing({1: Rule(fill_holes=True)})
+    text = rules.to_yaml({1: "left\nventricle"})
+    assert "# left ventricle\n" in text
+    assert Postprocessing.from_yaml(text) == rules
+
+
+def test_rules_within_rules_without_end_are_refused() -> None:
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        Postprocessing.from_yaml("[" * 5000)
+
+
+def test_a_file_that_is_no_text_is_told_what_it_should_be(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(
+        ConfigError, match=r"a\.png: expected rules of medconv tune-postprocessing, got no text"
+    ):
+        Postprocessing.load(tmp_path / "a.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -148,3 +149,20 @@ def test_rows_of_earlier_runs_stay_for_cases_that_are_not_done_again(tmp_path: P
     foreign.keep_earlier()
     assert rows_of(foreign.write()) == []
     assert path.read_text() == "case,object\n"
+
+
+def test_a_table_that_went_through_a_spreadsheet_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "case,object,area_px\na,1,7,a note\n", encoding="utf-8-sig"
+    )  # a mark in front, a cell behind
+    table = RegionTable(path, ["DNA"])
+    table.keep_earlier()
+    assert rows_of(table.write()) == [{"case": "a", "object": "1", "area_px": "7"}]
+
+
+def test_rows_of_a_case_whose_name_is_no_utf_8_are_found_again(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"case,object,area_px\nM\xfcller,1,7\n")
+    table = RegionTable(tmp_path / "t.csv", ["DNA"])
+    table.keep_earlier()
+    assert os.fsdecode(b"M\xfcller") in table

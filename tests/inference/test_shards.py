@@ -53,6 +53,17 @@ def test_a_case_that_cannot_be_read_weighs_nothing_but_is_dealt(cases: list[Inpu
     assert {case.case_id: case_voxels(case) for case in cases}["broken"] == 0
 
 
+def test_a_fault_of_a_reader_is_left_to_the_case_too(
+    cases: list[InputCase], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ValueError("cannot reshape array")
+
+    monkeypatch.setattr("medconv.inference.shards.reader_for", faulty)
+    assert case_voxels(cases[0]) == 0
+    assert announce_memory(predictor, cases) == ("", True)
+
+
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     network = UNet(3, 1, 3, channels=(4, 8)).eval()

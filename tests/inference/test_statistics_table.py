@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import csv
+import os
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
+from medconv.cli.predict_tables import require_own_files
 from medconv.inference.statistics import Structure
 from medconv.inference.statistics_table import StatisticsTable
 
@@ -69,3 +73,45 @@ def test_a_table_of_other_columns_or_no_table_is_not_taken_over(tmp_path: Path) 
     (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00binary")
     table.keep_earlier()
     assert "a" not in table
+
+
+def test_a_table_that_went_through_a_spreadsheet_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    first = StatisticsTable(path, ("CT",))
+    first.add("a", [PRESENT])
+    text = first.write().read_text()
+    path.write_text(
+        text.rstrip("\n") + ",a note\n", encoding="utf-8-sig"
+    )  # as Excel writes it: a mark in front
+    second = StatisticsTable(path, ("CT",))
+    second.keep_earlier()
+    assert second.write().read_text() == text
+
+
+def test_rows_of_a_case_whose_name_is_no_utf_8_are_found_again(tmp_path: Path) -> None:
+    case, path = os.fsdecode(b"M\xfcller"), tmp_path / "s.csv"
+    first = StatisticsTable(path, ("CT",))
+    first.add(case, [PRESENT])
+    first.write()
+    second = StatisticsTable(path, ("CT",))
+    second.keep_earlier()
+    assert case in second
+    require_own_files(
+        Namespace(
+            **dict.fromkeys(("region_table", "report", "shard")), stats=str(path), input=[], checkpoint=[]
+        )
+    )
+
+
+def test_rows_with_and_without_probabilities_stay_in_one_table(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    for case, is_asked in (("a", False), ("b", True), ("c", False)):
+        table = StatisticsTable(path, ("CT",), has_probabilities=is_asked)
+        table.keep_earlier()
+        table.add(case, [PRESENT if is_asked else replace(PRESENT, mean_probability=None)])
+        table.write()
+    assert [(row["case"], row["voxels"], row["mean_probability"]) for row in rows(path)] == [
+        ("a", "1234", ""),
+        ("b", "1234", "0.875"),
+        ("c", "1234", ""),
+    ]

@@ -110,3 +110,36 @@ def test_a_hole_that_another_class_fills_is_no_gain() -> None:
     tuner.see_reference(reference, (1, 1, 1))
     tuner.add(reference, reference, (1, 1, 1))
     assert tuner.result().postprocessing.rules == {}
+
+
+@pytest.mark.parametrize("shape", [(9, 10, 8), (9, 10, 1), (9, 10)])
+def test_only_the_surroundings_of_a_class_are_looked_at_and_scores_are_those_of_the_whole(
+    shape: tuple[int, ...], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = 2 * rng.integers(0, 2, shape).astype(np.uint8)  # label 3 is in no prediction
+    ring = np.ones((5, 5), np.uint8)
+    ring[1:4, 1:4] = 0
+    small[(slice(2, 7), slice(2, 7), *(size // 2 for size in shape[2:]))] = (
+        ring  # in one slice of several it is open
+    )
+    around = [(20, 30), (25, 25), *([(15, 20)] if shape[2:] > (1,) else [(0, 0)])][: len(shape)]
+    prediction = np.pad(small, around)
+    reference = np.roll(prediction, 1, axis=0)
+    reference.flat[0] = 3
+    seen = []
+    apply = Postprocessing.apply
+
+    def noted(rules: Postprocessing, labels: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+        seen.append(labels.size)
+        return apply(rules, labels, spacing_mm)
+
+    tuner = PostprocessingTuner(4)
+    tuner.see_reference(reference, (1, 1, 1))
+    monkeypatch.setattr(Postprocessing, "apply", noted)
+    tuner.add(prediction, reference, (1, 1, 1))
+    assert max(seen) <= np.prod([size + 2 for size in shape])
+    for label, scores in tuner._scores.items():
+        truth = reference == label
+        for rule, (score,) in scores.items():
+            done = apply(Postprocessing({label: rule}), prediction, (1, 1, 1)) == label
+            assert score == 2 * (done & truth).sum() / (done.sum() + truth.sum())

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -128,3 +129,8 @@ def test_a_folder_never_takes_the_place_of_a_file(tmp_path):
     (tmp_path / "a.zarr").touch()
     with pytest.raises(NotADirectoryError, match="expected a folder to write to, got the file"):
         spoil(tmp_path / "a.zarr")
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_the_bytes_that_it_has(tmp_path):
+    write_text(tmp_path / "t.csv", os.fsdecode(b"case\nM\xfcller\n"))
+    assert (tmp_path / "t.csv").read_bytes() == b"case\nM\xfcller\n"

@@ -336,3 +336,24 @@ def test_the_real_series_is_read_as_itk_reads_it(real_data: Path) -> None:
     assert np.array_equal(volume.data[0], voxels)
     np.testing.assert_allclose(volume.geometry.affine, affine, atol=1e-6)
     assert volume.geometry.orientation == "LPS"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            b"\x28\x00\x30\x00DS",
+            b"\x28\x00\x30\x00D\xe1",
+        ),  # PixelSpacing, of a kind of value that there is none of
+        (b"\x28\x00\x11\x00US", b"\x28\x00\x12\x00US"),  # Columns are missing
+        (b"\x02\x00\x01\x00OB", b"\x02\x00\x01\x00US"),  # a number of six bytes in what goes before
+    ],
+)
+def test_a_header_of_altered_bytes_is_named_by_its_file(tmp_path: Path, before: bytes, after: bytes) -> None:
+    folder = save_series(tmp_path / "ct")
+    slice_file = folder / "002.dcm"
+    content = slice_file.read_bytes()
+    assert before in content
+    slice_file.write_bytes(content.replace(before, after, 1))
+    with pytest.raises(BadImageError, match=r"002\.dcm: damaged or not DICOM \(.*\); copy it again"):
+        read_header(folder)

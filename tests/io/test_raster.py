@@ -245,3 +245,14 @@ def test_pixels_that_are_to_be_shown_turned_are_refused(tmp_path: Path, suffix: 
             BadImageError, match=r"file says that they are to be shown turned \(orientation 6\)"
         ):
             read(tmp_path / f"turn_6{suffix}")
+
+
+def test_a_palette_that_cannot_be_one_is_a_damaged_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = Image.fromarray(rng.integers(0, 256, (40, 40), np.uint8)).convert("P")
+    path = tmp_path / "a.bmp"
+    image.save(path)
+    content = bytearray(path.read_bytes())
+    content[46:50] = (300).to_bytes(4, "little")  # colours, of which a byte can name 256
+    path.write_bytes(bytes(content))
+    with pytest.raises(BadImageError, match=r"a\.bmp: damaged .*; copy it again from its source"):
+        read_header(path)

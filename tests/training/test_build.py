@@ -47,8 +47,9 @@ def test_a_yaml_of_a_whole_run_is_accepted(tmp_path):
         ({"network": UNET, "learning_rate": 0.1}, "learning_rate"),
         ({"network": UNET, "lr": "fast"}, "lr"),
         ({"network": {"class_path": "os.system", "init_args": {}}}, "os.system"),
+        ({"model": None}, "model: expected settings by name, got NoneType"),
     ],
-    ids=["operator", "operator option", "geometry from YAML", "option", "type", "foreign class"],
+    ids=["operator", "operator option", "geometry from YAML", "option", "type", "foreign class", "no model"],
 )
 def test_a_mistake_is_named(config, message):
     with pytest.raises(ConfigError, match=message):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medconv.datamodules import NiftiDataModule
-from medconv.errors import MedconvError
+from medconv.errors import ConfigError, MedconvError
 from medconv.training import LastCheckpoint, StopOnNonFinite, build_task
 
 NETWORK = {
@@ -68,3 +68,9 @@ def test_step_cases_and_the_last_sound_checkpoint_are_named(tiny_dataset, tmp_pa
     assert re.search("weights are no longer finite at step 6: .* is kept as it was", caplog.text)
     kept = torch.load(folder / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 3
+
+
+@pytest.mark.parametrize("setting", [{"every_n_steps": 0}, {"patience": 0}])
+def test_settings_that_would_never_look_are_refused(setting):
+    with pytest.raises(ConfigError, match="expected every_n_steps and patience from 1, got"):
+        StopOnNonFinite(**setting)

@@ -38,6 +38,22 @@ def test_a_tried_step_is_a_whole_one_and_leaves_the_network_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+def test_a_step_that_finds_no_memory_leaves_the_network_as_it_was_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = UNet(2, 1, 3, channels=(4, 8, 8)).eval()
+    train_one_step(net, plan_of((16, 16)), 1, torch.device("cpu"))
+    assert not any(module.training for module in net.modules())
+
+    def short(*_size: object, **_options: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("as if the batch were too large")
+
+    monkeypatch.setattr(torch, "randint", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        train_one_step(net, plan_of((16, 16)), 1, torch.device("cpu"))
+    assert not any(module.training for module in net.modules())
+
+
 def test_a_step_is_tried_with_one_region_and_its_binary_loss() -> None:
     plan = plan_of((16, 16), 4, regions={"y": (2,)}, regions_class_order=(2,), ignore_label=9)
     net = UNet(2, 1, plan.num_classes, channels=(4, 8, 8), deep_supervision=True)

@@ -154,10 +154,37 @@ def test_mirroring_is_for_the_final_measurement(data, tmp_path, monkeypatch):
     assert asked[-1] is True
 
 
-@pytest.mark.parametrize("setting", [{"momentum": 1.0}, {"warmup": 1.0}, {"weight_decay": -1.0}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"momentum": 1.0},
+        {"warmup": 1.0},
+        {"weight_decay": -1.0},
+        {"weight_decay": float("nan")},
+        {"lr": float("nan")},
+        {"overlap": 1.0},
+        {"tile_batch": 0},
+    ],
+)
 def test_settings_outside_their_range_are_named(setting):
     with pytest.raises(ConfigError, match=next(iter(setting))):
         build_task({"network": NETWORK, **setting})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            {"schedule": "cosin"},
+            r"expected schedule poly, cosine or constant, got 'cosin'; did you mean 'cosine'\?",
+        ),
+        ({"optimizer": "adam"}, r"expected optimizer adamw or sgd, got 'adam'; did you mean 'adamw'\?"),
+    ],
+)
+def test_an_unknown_word_is_no_other_choice_in_python_either(setting, message):
+    network = build_task({"network": NETWORK}).network
+    with pytest.raises(ConfigError, match=message):
+        SegmentationTask(network, **setting)
 
 
 def test_a_data_module_is_built_by_its_short_name(tiny_dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from medconv.errors import BadImageError, GeometryError
 from medconv.io.dicom.enhanced import frames_as_slices, is_enhanced
@@ -38,7 +39,18 @@ _SAME_DIRECTION = 1e-3
 _SAME_SPACING_MM = 1e-4
 _SHOWN = 5
 
-DAMAGE = (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, KeyError, TypeError)
+DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    NotImplementedError,  # a kind of value that there is none of
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    AttributeError,
+    KeyError,
+    TypeError,
+)
 
 
 def read_series(folder: str | Path) -> Series:
@@ -105,7 +117,13 @@ def _headers(folder: Path) -> dict[Path, Dataset]:
 
 def _header(path: Path) -> Dataset:
     try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=[*_TAGS])
+        header = dcmread(path, stop_before_pixels=True, specific_tags=[*_TAGS])
+        # values are understood when they are asked for: now, while it is known whose they are
+        if "Rows" in header and not (int(header.Rows) and int(header.Columns)):
+            raise ValueError("no rows or columns")
+        for _ in header:
+            pass
+        return header
     except PermissionError as error:
         raise BadImageError(f"{path}: not readable ({error.strerror}); ask its owner for access") from error
     except DAMAGE as error:

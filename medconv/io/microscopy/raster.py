@@ -57,7 +57,13 @@ def open_picture(path: Path) -> Picture:
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise BadImageError(f"{path}: expected one image, got {frames} frames; save each as a file")
         mode, (width, height) = image.mode, image.size
-        palette, remarks = _palette(image), _remarks(image, path)
+        try:
+            palette = _palette(image)
+        except ValueError as error:
+            raise BadImageError(
+                f"{path}: damaged (its table of colours: {_reason(error)}); copy it again from its source"
+            ) from error
+        remarks = _remarks(image, path)
         _check_size(path, mode, width * height)
         _refuse_turned(image, path)
     if mode in _GREY:

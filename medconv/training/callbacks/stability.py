@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from medconv.errors import CheckpointError, MedconvError
+from medconv.errors import CheckpointError, ConfigError, MedconvError
 from medconv.inference.archive import load_plain
 from medconv.inference.checkpoint import network_state
 
@@ -24,9 +24,16 @@ class StopOnNonFinite(pl.Callback):
     Args:
         every_n_steps: How often to look; each look waits for the device once.
         patience: Consecutive bad looks before the run is stopped.
+
+    Raises:
+        ConfigError: One of them is below 1.
     """
 
     def __init__(self, every_n_steps: int = 50, patience: int = 2) -> None:
+        if every_n_steps < 1 or patience < 1:
+            raise ConfigError(
+                f"expected every_n_steps and patience from 1, got {every_n_steps} and {patience}"
+            )
         self.every_n_steps, self.patience = every_n_steps, patience
         self._bad = 0
         self._kept: list[tuple[int, Tensor, Any]] = []
