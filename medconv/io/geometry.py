@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medconv.errors import GeometryError
+from medconv.io.blockwise import contiguous
 from medconv.lengths import edges_text
 from medconv.types import FloatArray, Geometry
 
@@ -243,7 +244,7 @@ def _moves(source: str, target: str) -> tuple[tuple[int, ...], tuple[bool, ...]]
 
 
 def _turn(data: npt.NDArray[Scalar], axes: tuple[int, ...], flips: tuple[bool, ...]) -> npt.NDArray[Scalar]:
-    return np.ascontiguousarray(_turned(data, axes, flips))
+    return contiguous(_turned(data, axes, flips))
 
 
 def _turned(data: npt.NDArray[Scalar], axes: tuple[int, ...], flips: tuple[bool, ...]) -> npt.NDArray[Scalar]:
