@@ -215,9 +215,13 @@ class SegmentationTask(MeasuredTask):
         if logs_now(self.trainer, batch_idx):
             self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False)
         if logs_now(self.trainer, batch_idx) or self.trainer.is_last_batch:
+            self._count_losses()
+        return loss
+
+    def _count_losses(self) -> None:
+        if self._losses:
             self.train_loss.update(torch.stack(self._losses))
             self._losses = []
-        return loss
 
     def _eager_loss(self, image: Tensor, label: Tensor) -> Tensor:
         return self.loss(self(image), label)
@@ -239,15 +243,12 @@ class SegmentationTask(MeasuredTask):
         del outputs, batch, batch_idx
         if self.trainer.should_stop or self.trainer.global_step >= self.trainer.estimated_stepping_batches:
             self.trainer.check_val_every_n_epoch = 1
+            self._count_losses()  # a time limit ends the epoch in its middle
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss over all ranks; the metric object does the reduction."""
-        if self._losses:  # a time limit ended the epoch in its middle
-            self.train_loss.update(torch.stack(self._losses))
-            self._losses = []
-        if (
-            self.train_loss.update_called
-        ):  # nothing was trained where an interrupted validation is made up for
+        self._count_losses()
+        if self.train_loss.update_called:  # not where an interrupted validation is made up for
             self.log("train/loss", self.train_loss.compute())
         self.train_loss.reset()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import lightning.pytorch as pl
 import pytest
@@ -9,7 +10,14 @@ import torch
 from medconv.datamodules import NiftiDataModule
 from medconv.errors import ConfigError, DatasetError, MedconvError
 from medconv.inference import read_checkpoint
-from medconv.training import AtomicCheckpointIO, LastCheckpoint, SegmentationTask, StopOnNonFinite, build_task
+from medconv.training import (
+    AtomicCheckpointIO,
+    EpochReport,
+    LastCheckpoint,
+    SegmentationTask,
+    StopOnNonFinite,
+    build_task,
+)
 from medconv.training.build import build_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -63,6 +71,36 @@ def test_a_fit_measures_every_case_and_its_checkpoint_says_so(data, tmp_path):
     assert checkpoint.config["model"] == task.config
     assert checkpoint.metrics["class_first_mean_dice"] == task.measured["class_first_mean_dice"]
     assert checkpoint.plan == data.plan
+
+
+class StopsInTheMiddle(pl.Callback):
+    """After the second batch, as a time limit does."""
+
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        del pl_module, batch
+        self.losses.append(float(outputs["loss"]))
+        trainer.should_stop = batch_idx == 1
+
+
+def test_the_line_of_an_epoch_that_a_time_limit_cut_short_tells_the_loss_of_all_its_steps(
+    tiny_dataset, tmp_path, caplog
+):
+    data = NiftiDataModule(
+        tiny_dataset, patch_size=[16, 16, 8], batch_size=1, steps_per_epoch=4, num_folds=2, num_workers=0,
+        cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    data.prepare_plan()
+    stop = StopsInTheMiddle()
+    with caplog.at_level(logging.INFO, "medconv"):
+        task = build_task({"network": NETWORK, "lr": 1e-1})
+        trainer(tmp_path, stop, EpochReport(), max_epochs=2, log_every_n_steps=100).fit(task, data)
+    assert len(stop.losses) == 2
+    (line,) = (r.message for r in caplog.records if r.message.startswith("epoch"))
+    assert f"loss {sum(stop.losses) / 2:.4f}" in line
+    assert f"{stop.losses[0]:.4f}" not in line
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.gpu)])
