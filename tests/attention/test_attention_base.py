@@ -98,16 +98,21 @@ def test_every_layer_begins_as_the_identity_bit_by_bit(
 
 @every_layer
 def test_every_parameter_learns_within_two_steps(kind: type[Attention]) -> None:
-    # zeros at the start may hide the layers before them, but only for one step
-    layer = kind(2, 8)
-    optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
-    for _ in range(2):
-        optimiser.zero_grad()
-        (layer(torch.randn(2, 8, 6, 6)) - 1).square().mean().backward()
-        optimiser.step()
-    still = [name for name, p in layer.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    # zeros at the start may hide the layers before them, but only for one step; a perceptron of few neurons may be
+    # drawn with none that answers to these maps, but not every time
+    names, learned = set(), set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        layer = kind(2, 8)
+        optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
+        for _ in range(2):
+            optimiser.zero_grad()
+            (layer(torch.randn(2, 8, 6, 6)) - 1).square().mean().backward()
+            optimiser.step()
+        names |= {name for name, _ in layer.named_parameters()}
+        learned |= {n for n, p in layer.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     # adding the same to all keys, or to all values of a constant softmax row, changes no weight
-    assert not still
+    assert names - learned == set()
 
 
 @every_character
