@@ -302,40 +302,19 @@ def tree_bytes(root: int) -> int:
 
 
 def agreements(job: Job) -> dict[str, float]:
-    """Share of voxels with equal labels, for every part that both tools did, and how near to a tie the others are."""
+    """Share of voxels with equal labels, for every part that both tools did."""
     shares = {}
     for what in ("agreement", "volume", "mirrored"):
         ours, theirs = (sorted((job.work / folder).glob("*.nii.gz")) for folder in (what, f"nnunet_{what}"))
         if ours and theirs:
             one, other = (np.asarray(nib.load(files[0]).dataobj) for files in (ours, theirs))
             shares[what] = float((one == other).mean())
-            if what == "agreement":
-                if exact := sorted((job.work / "nnunet_float32").glob("*.nii.gz")):
-                    in_float32 = np.asarray(nib.load(exact[0]).dataobj)
-                    shares["agreement, nnU-Net summing in float32 with medconv's tile weights"] = float(
-                        (one == in_float32).mean()
-                    )
-                    shares["nnU-Net and itself summing so"] = float((other == in_float32).mean())
-                lead = lead_of_largest(job)
-                shares["agreement where the likeliest class leads by 0.01"] = float(
-                    (one == other)[lead > 0.01].mean()
-                )
-                shares["largest lead of a class where labels differ"] = float(
-                    lead[one != other].max(initial=0)
-                )
+            exact = sorted((job.work / "nnunet_float32").glob("*.nii.gz"))
+            if exact and what == "agreement":
+                in_float32 = np.asarray(nib.load(exact[0]).dataobj)
+                shares["agreement with nnunet float32"] = float((one == in_float32).mean())
+                shares["nnunet agreement with nnunet float32"] = float((other == in_float32).mean())
     return shares
-
-
-def lead_of_largest(job: Job) -> np.ndarray:
-    """By how much the likeliest class leads the next in probability, as medconv computes it in float32."""
-    out = job.work / "agreement_probabilities"
-    words = medconv_command(job, "large", job.agreement(), out, "agreement")
-    subprocess.run(
-        [*words, "--precision", "fp32", "--save-probabilities"], check=True, stdout=subprocess.DEVNULL
-    )
-    probabilities = nib.load(next((out / "probabilities").glob("*.nii.gz"))).get_fdata(dtype=np.float32)
-    largest = np.sort(probabilities, axis=-1)
-    return largest[..., -1] - largest[..., -2]
 
 
 def huge(job: Job) -> dict:

@@ -34,7 +34,6 @@ ARMS = {
     "percentile": ["--data.init_args.normalization", "[percentile]"],
     "range": ["--data.init_args.normalization", "[range]"],
     "half_pixel": ["--data.init_args.normalization", "[range]", "--data.init_args.spacing_mm", "[0.5,0.5]"],
-    "two_thirds": ["--data.init_args.normalization", "[range]", "--data.init_args.spacing_mm", "[0.67,0.67]"],
     "boundary": ["--config", "nuclei_boundary", "--data.init_args.normalization", "[range]"],
     "sym": ["--data.init_args.normalization", "[range]"],
 }

@@ -97,7 +97,7 @@ class MedconvCLI(LightningCLI):
             trainer_defaults={
                 "max_epochs": 100,
                 "num_sanity_val_steps": 1,
-                "log_every_n_steps": 250,  # to tell a figure, the host waits for the GPU: it costs two small steps
+                "log_every_n_steps": 50,
                 "use_distributed_sampler": False,
                 "enable_progress_bar": sys.stderr.isatty(),
                 "enable_model_summary": False,

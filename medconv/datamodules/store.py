@@ -91,9 +91,8 @@ class StoreLoader:
             drawn = self._aside.claim(ahead)
             batches = zip(*(x.split(self.batch_size) for x in drawn), strict=True)
             if len(drawn[0]) > self.batch_size:
-                yield _named(
-                    next(batches)
-                )  # to draw takes the host a while; the device has a step to do meanwhile
+                # to draw takes the host a while; the device has a step to do meanwhile
+                yield _named(next(batches))
             ahead = self._draw_aside(following)  # while the device trains on those before
             self._ahead = following, ahead
             if later:

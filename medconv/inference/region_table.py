@@ -50,9 +50,8 @@ class RegionTable:
         columns = tuple(reader.fieldnames or ())
         if columns[: len(REGION_COLUMNS)] == REGION_COLUMNS and set(columns) <= set(self._order):
             for row in rows:
-                own = {
-                    column: row[column] for column in columns if row[column]
-                }  # no cell behind the last one
+                # no cell behind the last column
+                own = {column: row[column] for column in columns if row[column]}
                 self._rows.setdefault(row["case"], []).append(own)
 
     def __contains__(self, case_id: str) -> bool:

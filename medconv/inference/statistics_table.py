@@ -65,9 +65,8 @@ class StatisticsTable:
         if found == self.columns or {*found} ^ {*self.columns} == {_SURE}:
             self.columns = max(found, self.columns, key=len)
             for row in rows:
-                own = {
-                    column: row.get(column, "") for column in self.columns
-                }  # no cell behind the last column
+                # no cell behind the last column
+                own = {column: row.get(column, "") for column in self.columns}
                 self._rows.setdefault(row["case"], []).append(own)
 
     def __contains__(self, case_id: str) -> bool:

@@ -16,9 +16,9 @@ from medconv.ndim import to_tuple
 def quick_alone(batch: Tensor) -> AbstractContextManager[Any]:
     """Inside, a network is asked for a batch on the processor, and a single volume takes no longer than it should.
 
-    PyTorch hands a batch of one small volume to an implementation that is two to ten times slower than oneDNN's, which
-    it takes for two of them. Inside, every ``conv3d`` of a single volume goes to oneDNN, whatever network asks for it.
-    The numbers are the same up to rounding; other batches, types and devices are left as they are.
+    PyTorch hands a batch of one small volume to an implementation that takes up to eight times as long as oneDNN's,
+    which it asks for two of them. Inside, every ``conv3d`` of a single volume goes to oneDNN, whatever network asks
+    for it. The numbers are the same up to rounding; other batches, types and devices are left as they are.
 
     Args:
         batch: ``(B, C, *S)``, what the network is asked for.
@@ -32,8 +32,8 @@ def quick_alone(batch: Tensor) -> AbstractContextManager[Any]:
         ...     network(volume).shape
         torch.Size([1, 2, 4, 4, 4])
 
-    Source: ``ConvParams::use_mkldnn`` in PyTorch 2.13's ``aten/src/ATen/native/Convolution.cpp`` (which volumes go to
-        oneDNN by themselves).
+    Source: ``ConvParams::use_mkldnn`` in PyTorch's ``aten/src/ATen/native/Convolution.cpp`` (which volumes go to
+        oneDNN by themselves: those of more than 20 480 numbers, the last axis not counted).
     """
     is_lone = batch.dim() == 5 and batch.shape[0] == 1 and batch.device.type == "cpu"
     has_choice = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled

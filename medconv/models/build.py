@@ -127,12 +127,8 @@ def _parse(spec: Mapping[str, Any] | str, allow: Iterable[str]) -> tuple[Argumen
     plugins = list(allow)
     try:
         text = "" if plugins else json.dumps(spec, sort_keys=True)
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # classes in place of their paths, or what is refused below
-        text = ""
+    except (TypeError, ValueError, RecursionError):
+        text = ""  # classes in place of their paths, or what is refused below
     kept = _latest.get(text)
     if kept is None:
         kept = _parse_anew(spec, plugins)

@@ -53,9 +53,8 @@ def to_labels(
             f"{name}: expected labels from 0 to 2^32 - 1, got {least} to {most}; is this a label map?"
         )
     labels = whole.astype(smallest_dtype(max(most, *allowed) if allowed else most))
-    if allowed is not None and not set(allowed).issuperset(
-        range(most + 1)
-    ):  # else no voxel need be looked at
+    # where all values up to the largest are allowed, no voxel need be looked at
+    if allowed is not None and not set(allowed).issuperset(range(most + 1)):
         _check_allowed(labels, name, allowed)
     return labels
 
