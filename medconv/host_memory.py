@@ -56,8 +56,16 @@ def free_device_bytes(device: torch.device) -> int | None:
     """Memory of an accelerator that is free, or kept by PyTorch for reuse; ``None``: not known."""
     if device.type != "cuda":
         return None
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return _not_of_others(index, int(time.monotonic() / _FRESH_S)) - torch.cuda.memory_allocated(device)
+
+
+@lru_cache(maxsize=1)
+def _not_of_others(index: int, tenth_of_a_second: int) -> int:
+    """Memory of a GPU that no other process holds, and PyTorch itself holds for itself or for tensors."""
+    del tenth_of_a_second
+    free, _ = torch.cuda.mem_get_info(index)  # takes a millisecond
+    return free + torch.cuda.memory_reserved(index)
 
 
 def _meminfo_available() -> int | None:

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STOREYS = [
     {"types", "errors", "lengths"},
-    {"kernels", "ndim", "catalogue", "host_memory"},
+    {"kernels", "ndim", "catalogue", "host_memory", "processors"},
     {"ops", "losses", "metrics"},
     {"attention", "io"},
     {"blocks", "planning"},

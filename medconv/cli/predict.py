@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from medconv.cli.image_layout import LAYOUT_EXAMPLES, add_layout_options, layout_of
+from medconv.cli.lean_imports import without
 from medconv.cli.parser import add_plugin_option, command_parser, parse
 from medconv.cli.paths import require_file
 from medconv.cli.predict_devices import predict_on_devices, require_ray
@@ -22,6 +21,7 @@ from medconv.cli.predict_lines import case_line, summary_line
 from medconv.cli.predict_network import predictor_settings
 from medconv.cli.predict_tables import require_own_files
 from medconv.cli.progress import Progress
+from medconv.cli.termination import terminated_as_interrupted
 from medconv.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ beside them: per_class, probabilities, entropy, preview, dicom_seg; labels.txt a
 ITK-SNAP and 3D Slicer. Of several jobs on one folder each takes the cases that no other is making.
 """
 
-_TERMINATED = 143
+_SWITCH_S = 0.0005
+"""How long a thread that reads or writes may keep the interpreter: with Python's 5 ms a GPU runs dry between cases."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,9 +56,16 @@ def main(argv: Sequence[str]) -> int:
     layout = layout_of(options)
     is_ray = options.engine == "ray"
     if options.devices > 1 and not is_ray:
-        with _terminated_as_interrupted():
+        with terminated_as_interrupted():
             return predict_on_devices(argv[1:], options)
-    from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases  # seconds: torch
+    if not is_ray:
+        from medconv.cli.warm_up import warm_up  # seconds: torch
+
+        warm_up(options.device)
+    with without(
+        "pydicom"
+    ):  # nibabel reads an extension of NIfTI headers with it, for which it takes half a second
+        from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases
 
     # in this process networks are only looked at, where actors compute
     changes = {"device": "cpu", "precision": "auto"} if is_ray else {}
@@ -104,6 +112,7 @@ def _predict_here(run: _Run) -> int:
     cases = [case for case, _ in run.jobs]
     announcement, has_room = announce_memory(run.predictor, cases, probabilities=keeps)
     run.announce(run.predictor.setting, announcement)
+    sys.setswitchinterval(_SWITCH_S)
     progress = Progress(len(run.jobs), sys.stderr)
     results = predict_cases(
         run.predictor,
@@ -113,7 +122,7 @@ def _predict_here(run: _Run) -> int:
         measure=run.files.is_measuring,
         overlap=has_room,
     )
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         return _tell(results, len(run.jobs), progress, run.files)
 
 
@@ -122,7 +131,7 @@ def _predict_on_ray(run: _Run) -> int:
     from medconv.inference.leftovers import remove_leftovers
 
     try:
-        with ray_pool(run.options) as pool, _terminated_as_interrupted():
+        with ray_pool(run.options) as pool, terminated_as_interrupted():
             run.announce(pool.words)
             run.files.device = pool.words
             progress = Progress(len(run.jobs), sys.stderr)
@@ -154,20 +163,6 @@ def _require_files(options: Namespace) -> None:
                 "--region-table is gathered where masks are written, which actors do apart from each other; leave "
                 "--engine ray out, and share the cases with --shard i/n and a table for each"
             )
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers end jobs, leave no half file either."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(cases: Iterable[CaseResult], num_cases: int, progress: Progress, files: RunFiles) -> int:
@@ -275,8 +270,9 @@ def _parser() -> ArgumentParser:
     add("--postprocessing", type=str, default=None, help="YAML file of medconv tune-postprocessing")
     add(
         "--cuda-graph",
-        action="store_true",
-        help="record a pass over tiles on a GPU and replay it, for many small tiles",
+        type=bool | Literal["auto"],
+        default="auto",
+        help="record a pass over tiles on a GPU and replay it: true, false, or auto: small tiles",
     )
     add("--shard", type=str, default=None, help="i/n: the i-th of n shares of the cases, for job arrays")
     add("--devices", type=int, default=1, help="GPUs (or, with --device cpu, processes) that share the cases")

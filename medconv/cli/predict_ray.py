@@ -26,6 +26,7 @@ from medconv.errors import ConfigError, MedconvError
 from medconv.inference.case_actor import CaseActor
 from medconv.inference.case_stages import CaseResult
 from medconv.inference.inputs import InputCase
+from medconv.processors import usable_processors
 
 Job = tuple[InputCase, Path]
 
@@ -181,7 +182,7 @@ def _local_start(options: Namespace, folder: Path) -> Callable[[], RayPool]:
 
     there = 0 if options.device == "cpu" else torch.cuda.device_count()
     device = _device(options, there)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_processors()
     pool = RayPool(options.devices, device, max(1, cores // options.devices))
 
     def start() -> RayPool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -23,6 +22,7 @@ from medconv.datamodules.store import StoreLoader
 from medconv.datamodules.tiers import StoreName, Tier, choose_tier
 from medconv.errors import ConfigError
 from medconv.planning import Plan, Proposal, mirror_axes
+from medconv.processors import usable_processors
 from medconv.transforms.augment import Augment
 from medconv.transforms.augment_settings import AugmentSettings
 
@@ -253,7 +253,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _workers(self) -> int:
         if self.num_workers != "auto":
             return self.num_workers
-        return choose_workers(available_cores(), self.trainer.num_devices if self.trainer else 1)
+        return choose_workers(usable_processors(), self.trainer.num_devices if self.trainer else 1)
 
     def _choose_tier(self) -> Tier:
         """Where training cases lie; said in the log."""
@@ -273,11 +273,6 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _generator(self) -> torch.Generator:
         # without one of its own, a loader draws from the global generator and changes what dropout draws
         return torch.Generator().manual_seed(self.seed)
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which on a shared machine are fewer than it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_workers(cores: int, devices: int) -> int:

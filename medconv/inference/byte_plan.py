@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, prod
 
+from medconv.inference.pipeline import WRITING_ROOM, WritingRoom
 from medconv.inference.separation import separation_bytes
 from medconv.inference.spacious import LARGEST_IN_MEMORY_BYTES
 from medconv.inference.ways import Way
@@ -59,12 +60,14 @@ class BytePlan:
         host_bytes: Main memory of the process, with what it held before.
         device_bytes: Memory of the accelerator, with the weights; 0 on a processor.
         held_bytes: Main memory, and memory of the accelerator, that is taken already.
+        writing_bytes: What of ``host_bytes`` is still taken while the computed case is written.
     """
 
     way: Way
     host_bytes: int
     device_bytes: int = 0
     held_bytes: tuple[int, int] = (0, 0)
+    writing_bytes: int = 0
 
     def __str__(self) -> str:
         text = f"at most {self.host_bytes / GIB:.1f} GiB of main memory"
@@ -83,6 +86,7 @@ def plan_bytes(
     kept_bytes: int = 0,
     is_cleaned: bool = False,
     overlapped: bool = False,
+    room: WritingRoom = WRITING_ROOM,
 ) -> BytePlan:
     """The most that a case takes in one way of computing it.
 
@@ -94,7 +98,8 @@ def plan_bytes(
         recorded_bytes: Memory of the accelerator that recordings of passes keep.
         kept_bytes: Main memory of what is kept beside the labels, such as probabilities.
         is_cleaned: Whether labels are cleaned afterwards, for which components are numbered.
-        overlapped: Whether the case before is still being written and the next one read meanwhile.
+        overlapped: Whether cases before are still being written and the next one read meanwhile.
+        room: For those that are being written.
 
     Cost:
         Arithmetic only.
@@ -122,9 +127,11 @@ def plan_bytes(
     reading, answering = 2 * voxels, computed + 2 * out + computing
     writing = computed + max(3 * out, 2 * out + cleaning)
     # an actor may write two at once while none is computed
-    host = reading + max(answering, writing) + writing if overlapped else max(reading, answering, writing)
+    host = max(reading, answering, writing)
+    if overlapped:
+        host = reading + max(answering, writing) + room.most_bytes(writing)
     host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
-    return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes))
+    return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes), writing)
 
 
 def fields_bytes(shape: Sequence[int]) -> int:

@@ -168,8 +168,15 @@ class CaseStages:
                 way.remarks += way.undecided.notes
         return way
 
+    def writing_bytes(self, way: CaseOnItsWay) -> int:
+        """Main memory that a computed case takes until it is written."""
+        return way.byte_plan.writing_bytes if way.byte_plan is not None else 0
+
     def write(self, way: CaseOnItsWay) -> CaseResult:
-        """Decide, measure and write; the mask last: where it is, its companions are."""
+        """Decide, measure and write; the mask last: where it is, its companions are.
+
+        Several threads may write a case each.
+        """
         with _blamed(way):
             if way.undecided is not None:
                 prediction = self._predictor.decide(way.undecided)

@@ -9,7 +9,7 @@ from pathlib import Path
 from medconv.inference.case_stages import CaseResult, CaseStages
 from medconv.inference.companions import Companion
 from medconv.inference.inputs import InputCase
-from medconv.inference.pipeline import overlapped
+from medconv.inference.pipeline import WRITING_ROOM, overlapped
 from medconv.inference.predictor import Predictor
 
 
@@ -24,7 +24,7 @@ def predict_cases(
 ) -> Generator[CaseResult, None, None]:
     """Predict case after case and tell of each when it is done; a bad case does not stop the others.
 
-    The next case is read and the last one written, in a thread each, while one is computed. A full disk ends it when
+    The next case is read and those before are written, in threads, while one is computed. A full disk ends it when
     two cases in a row met it: hours of computing would be lost. Closed early, it
     ends its threads first.
 
@@ -41,7 +41,15 @@ def predict_cases(
         predictor, skip_existing=skip_existing, companions=companions, measure=measure, overlapped=overlap
     )
     if overlap:
-        results = overlapped(jobs, stages.read, stages.compute, stages.write, stages.goes_alone)
+        results = overlapped(
+            jobs,
+            stages.read,
+            stages.compute,
+            stages.write,
+            stages.goes_alone,
+            WRITING_ROOM,
+            stages.writing_bytes,
+        )
     else:
         results = (stages.write(stages.compute(stages.read(job))) for job in jobs)
     was_full = False

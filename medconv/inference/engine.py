@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from medconv.errors import ConfigError
 from medconv.inference.activation_peak import activation_peak_bytes
 from medconv.inference.byte_plan import CaseSize
 from medconv.inference.device import mixed_precision
 from medconv.inference.ensemble import mean_rows
 from medconv.inference.network_copy import copy_with
-from medconv.inference.recorded import MOST_RECORDINGS, RecordedNetwork
+from medconv.inference.recorded import SHARES, RecordedNetwork
 from medconv.inference.stopwatch import Stopwatch
 from medconv.inference.tiles import Blend
 from medconv.inference.turns import Turn
-from medconv.inference.ways import Way
+from medconv.inference.ways import Way, gains_by_recording
 from medconv.inference.window import Network, TileRows
 from medconv.io import Volume
 from medconv.kernels import HAS_TRITON, to_channels_last
@@ -30,6 +31,8 @@ from medconv.kernels.lone_convolution import quick_alone
 from medconv.transforms import Preprocessor, Record, Rows, rows_at_once
 
 M = TypeVar("M", Tensor, nn.Module)
+
+CudaGraph = bool | Literal["auto"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,8 @@ class CaseEngine:
         dtype: What they compute in there; elsewhere it is float32.
         overlap: Share by which neighbouring tiles overlap.
         blend: How tiles are weighed.
-        cuda_graph: Whether passes over tiles are recorded and replayed, see ``RecordedNetwork``.
+        cuda_graph: Whether passes over tiles are recorded and replayed, see ``RecordedNetwork``; ``"auto"``: those of
+            small tiles on a GPU.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class CaseEngine:
         dtype: torch.dtype,
         overlap: float,
         blend: Blend,
-        cuda_graph: bool = False,
+        cuda_graph: CudaGraph = "auto",
     ) -> None:
         self.preprocessor, self.device = preprocessor, device
         self._dtype, self._overlap, self._blend = dtype, overlap, blend
@@ -77,8 +81,16 @@ class CaseEngine:
         self.members = tuple(
             Member(self._arranged(m.network.eval().to(device)), m.patch_size, m.turns) for m in members
         )
+        if cuda_graph not in (True, False, "auto"):
+            raise ConfigError(f"expected cuda_graph of True, False or 'auto', got {cuda_graph!r}")
+        is_wanted = cuda_graph is True
+        is_recorded = is_wanted or (
+            cuda_graph == "auto" and all(gains_by_recording(m.patch_size, device) for m in self.members)
+        )
         self._recorded = tuple(
-            RecordedNetwork(partial(self._ask, m.network)) for m in self.members if cuda_graph
+            RecordedNetwork(partial(self._ask, m.network), is_wanted=is_wanted)
+            for m in self.members
+            if is_recorded
         )
         self._tile_bytes: dict[tuple[int, str], int] = {}
         self._lock = Lock()
@@ -151,8 +163,7 @@ class CaseEngine:
 
     def recorded_bytes(self, size: CaseSize, way: Way) -> int:
         """Memory of the accelerator that recordings of passes keep, see ``RecordedNetwork``."""
-        recordings = MOST_RECORDINGS if self._recorded else 0
-        return recordings * way.tile_batch * sum(size.tile_bytes)
+        return SHARES * way.tile_batch * sum(size.tile_bytes) if self._recorded else 0
 
     @property
     def weight_bytes(self) -> int:

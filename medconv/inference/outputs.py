@@ -80,14 +80,15 @@ def _refuse_inputs(cases: Sequence[InputCase], targets: Sequence[Path]) -> None:
     inputs = {path.resolve() for case in cases for path in case.paths}
     named = {(path.parent, stem_of(path).casefold()) for path in inputs if is_microscopy(path)}
     for target in targets:
-        if target.resolve() in inputs:
+        resolved = target.resolve()
+        if resolved in inputs:
             raise ConfigError(f"the mask {target} would replace an input; choose another --output")
-        if (target.resolve().parent, stem_of(target).casefold()) in named:
+        if (resolved.parent, stem_of(target).casefold()) in named:
             raise ConfigError(
                 f"the mask {target} would lie beside the image that it is called like, and be taken for one; choose "
                 f"another --output"
             )
-        if target.resolve().parent in inputs:
+        if resolved.parent in inputs:
             raise ConfigError(
                 f"the mask {target} would lie among the slices of an input; choose another --output"
             )

@@ -1,15 +1,45 @@
-"""Three things at once: the next case is read and the last one written while one is computed."""
+"""Three things at once: the next case is read and those before are written while one is computed."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from medconv.processors import usable_processors
 
 Job = TypeVar("Job")
 Read = TypeVar("Read")
 Computed = TypeVar("Computed")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class WritingRoom:
+    """How many jobs are written at once: small ones several, a large one alone.
+
+    Args:
+        writers: The most.
+        limit_bytes: What those that are written at once take together, unless it is one alone.
+    """
+
+    writers: int = 1
+    limit_bytes: int = 0
+
+    def most_bytes(self, one_bytes: int) -> int:
+        """What jobs of this size, or smaller ones and one of this size, take at the most.
+
+        Example:
+            >>> [WritingRoom(4, 100).most_bytes(size) for size in (10, 40, 300)]
+            [40, 100, 300]
+        """
+        return max(one_bytes, min(self.writers * one_bytes, self.limit_bytes))
+
+
+WRITING_ROOM = WritingRoom(min(4, max(1, usable_processors() // 4)), 2**28)
+"""A thread that writes keeps a processor busy: it tells objects apart, cleans labels and compresses."""
 
 
 def overlapped(
@@ -18,59 +48,85 @@ def overlapped(
     compute: Callable[[Read], Computed],
     write: Callable[[Computed], Result],
     goes_alone: Callable[[Read], bool] = lambda _: False,
+    room: WritingRoom | None = None,
+    bytes_of: Callable[[Computed], int] = lambda _: 0,
 ) -> Generator[Result, None, None]:
     """The results of ``write(compute(read(job)))``, in the order of the jobs.
 
-    One thread reads one job ahead, one writes the job before; computing stays in the thread of the caller. At
-    most three jobs are in memory. What one of the three raises is raised here, and then, as after an interruption,
-    nothing new is begun and what is being written is finished.
+    One thread reads one job ahead, others write the jobs before; computing stays in the thread of the caller. At
+    most one job more than two and those that there is room to write are in memory. What one of the three raises is
+    raised here, and then, as after an interruption, nothing new is begun and what is being written is finished.
 
     Args:
         jobs: Taken one ahead.
         read: Of one job.
         compute: Of what was read.
-        write: Of what was computed.
-        goes_alone: Whether what was read is computed and written with no other job in memory: it waits until the one
-            before is written, and the next is read only after it.
+        write: Of what was computed; called from several threads where there is room for several.
+        goes_alone: Whether what was read is computed and written with no other job in memory: it waits until those
+            before are written, and the next is read only after it.
+        room: For writing; ``None``: for one.
+        bytes_of: What writing a job takes.
 
     Example:
         >>> list(overlapped([1, 2, 3], str, lambda text: text * 2, int))
         [11, 22, 33]
     """
-    waiting = iter(jobs)
-    with _Thread("medconv-read") as reader, _Thread("medconv-write") as writer:
+    waiting, room = iter(jobs), room or WritingRoom()
+    with _Threads("medconv-read", 1) as reader, _Threads("medconv-write", room.writers) as writers:
+        behind: _Behind[Result] = _Behind(room)
 
         def begin() -> Future[Read] | None:
             return next((reader.submit(read, job) for job in waiting), None)
 
-        ahead, behind = begin(), None
+        ahead = begin()
         while ahead is not None:
             value = ahead.result()
             is_alone = goes_alone(value)
-            if not is_alone:
+            if is_alone:
+                yield from behind.all()
+            else:
                 ahead = begin()
-            elif behind is not None:
-                yield behind.result()
-                behind = None
             computed = compute(value)
             del value
-            if behind is not None:
-                yield behind.result()
-            behind = writer.submit(write, computed)
+            taken = bytes_of(computed)
+            yield from behind.until_room_for(taken)
+            behind.add(writers.submit(write, computed), taken)
             del computed
             if is_alone:
-                yield behind.result()
-                behind = None
+                yield from behind.all()
                 ahead = begin()
-        if behind is not None:
-            yield behind.result()
+        yield from behind.all()
 
 
-class _Thread(ThreadPoolExecutor):
-    """One thread that forgets what it has not begun when the block ends."""
+@dataclass
+class _Behind(Generic[Result]):
+    """The jobs that are being written, the oldest first."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(max_workers=1, thread_name_prefix=name)
+    room: WritingRoom
+    _jobs: deque[tuple[Future[Result], int]] = field(default_factory=deque)
+
+    def add(self, job: Future[Result], taken: int) -> None:
+        self._jobs.append((job, taken))
+
+    def until_room_for(self, taken: int) -> Generator[Result, None, None]:
+        """Results of those that must be done before another one of this size is begun, and of those that are."""
+        while self._jobs and (not self._has_room_for(taken) or self._jobs[0][0].done()):
+            yield self._jobs.popleft()[0].result()
+
+    def all(self) -> Generator[Result, None, None]:
+        while self._jobs:
+            yield self._jobs.popleft()[0].result()
+
+    def _has_room_for(self, taken: int) -> bool:
+        together = taken + sum(size for _, size in self._jobs)
+        return len(self._jobs) < self.room.writers and together <= self.room.limit_bytes
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that forget what they have not begun when the block ends."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(max_workers=count, thread_name_prefix=name)
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=True)

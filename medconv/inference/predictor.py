@@ -19,7 +19,7 @@ from medconv.inference.byte_plan import BytePlan
 from medconv.inference.case_plans import CasePlans, Compute
 from medconv.inference.checkpoint import read_checkpoint
 from medconv.inference.device import Precision, describe_setting, resolve_device, resolve_precision
-from medconv.inference.engine import CaseEngine, Member
+from medconv.inference.engine import CaseEngine, CudaGraph, Member
 from medconv.inference.ensemble import agreed_plan
 from medconv.inference.postprocess import Postprocessing
 from medconv.inference.prediction import Labels, Prediction
@@ -59,7 +59,7 @@ class Predictor:
         precision: ``"auto"`` (bf16 or fp16 on CUDA, else fp32), ``"fp32"`` (slow: no TF32), ``"bf16"``, ``"fp16"``.
         memory_gb: GiB of main memory, and of the GPU's, that are used at the most; ``None``: what is free.
         postprocessing: What is done to the labels of each class; ``None``: nothing.
-        cuda_graph: Record a network's pass over tiles on a GPU and replay it: quicker for many small tiles.
+        cuda_graph: Record a pass over tiles on a GPU and replay it: the same numbers, sooner; ``"auto"``: small tiles.
 
     Raises:
         ConfigError: A setting outside its range, a device that is not there, or plans that contradict.
@@ -89,7 +89,7 @@ class Predictor:
         precision: Precision = "auto",
         memory_gb: float | None = None,
         postprocessing: Postprocessing | None = None,
-        cuda_graph: bool = False,
+        cuda_graph: CudaGraph = "auto",
     ) -> None:
         if not 0 <= overlap < 1 or (tile_batch is not None and tile_batch < 1):
             wanted = "expected overlap from 0 up to, not including, 1 and tile_batch from 1"
@@ -129,7 +129,7 @@ class Predictor:
         precision: Precision = "auto",
         memory_gb: float | None = None,
         postprocessing: Postprocessing | None = None,
-        cuda_graph: bool = False,
+        cuda_graph: CudaGraph = "auto",
         allow: Sequence[str] = (),
     ) -> Predictor:
         """Read one checkpoint, or several as an ensemble, and get ready to label volumes.

@@ -12,14 +12,18 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Forward = Callable[[Tensor], Tensor]
 
-MOST_RECORDINGS = 2
-"""Shapes of batches that are recorded: the usual one, and what is left over at the end of a row of tiles."""
+MOST_RECORDINGS = 4
+"""Shapes of batches that are recorded: small volumes give one tile, or two or three along an axis."""
+
+SHARES = 2
+"""Passes whose memory all recordings of a network keep: one, which they share, and what each takes in and hands out."""
 
 _AFTER = 4
 """Passes of one shape before it is worth a recording, which takes about as long."""
@@ -34,10 +38,11 @@ class RecordedNetwork:
 
     Args:
         forward: Maps tiles ``(B, C, *P)`` to scores; must not ask the device for a value.
-        record: Makes the recording of a pass from tiles like those to come; ``None``: they are not recorded there.
+        record: Makes the recording of a pass from tiles like those to come, or ``None`` where they are not recorded.
+        is_wanted: Whether somebody asked for recordings, and should know where there are none.
 
     Cost:
-        The memory of a pass stays reserved for each of at most ``MOST_RECORDINGS`` shapes.
+        The memory of about ``SHARES`` passes stays reserved, for at most ``MOST_RECORDINGS`` shapes.
 
     Example:
         >>> network = RecordedNetwork(torch.nn.ReLU())
@@ -46,9 +51,13 @@ class RecordedNetwork:
     """
 
     def __init__(
-        self, forward: Forward, record: Callable[[Forward, Tensor], Forward | None] | None = None
+        self,
+        forward: Forward,
+        record: Callable[[Forward, Tensor], Forward | None] | None = None,
+        *,
+        is_wanted: bool = True,
     ) -> None:
-        self._forward, self._record = forward, record or record_on_cuda
+        self._forward, self._record, self._is_wanted = forward, record or CudaRecorder(), is_wanted
         self._lock = Lock()
         self._recordings: dict[object, Forward] = {}
         self._seen: Counter[object] = Counter()
@@ -78,10 +87,11 @@ class RecordedNetwork:
             recording = self._record(self._forward, tiles)
         except RuntimeError as error:
             self._is_recordable = False
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            warnings.warn(
-                f"the network's pass cannot be recorded ({reason}); it goes on as without", stacklevel=3
-            )
+            if self._is_wanted:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                warnings.warn(
+                    f"the network's pass cannot be recorded ({reason}); it goes on as without", stacklevel=3
+                )
             return None
         if recording is None:
             self._is_recordable = False
@@ -90,38 +100,49 @@ class RecordedNetwork:
         return recording
 
 
-def record_on_cuda(forward: Forward, tiles: Tensor) -> Forward | None:
-    """Record the pass over tiles on their GPU.
+class CudaRecorder:
+    """Records passes over tiles on their GPU.
 
-    Args:
-        forward: See ``RecordedNetwork``.
-        tiles: Like those to come.
-
-    Returns:
-        What copies tiles in, replays the pass and hands out its one output, which the next call overwrites; ``None``
-        for tiles that are not on a GPU.
-
-    Raises:
-        RuntimeError: Something in the pass cannot be recorded, or memory is short.
+    All that one recorder makes share their memory: one is replayed at a time, and what it handed out is copied before
+    the next.
     """
-    if tiles.device.type != "cuda":
-        return None
-    given = tiles.clone(memory_format=torch.preserve_format)
-    with torch.cuda.device(tiles.device):
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                forward(given)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # the threads that read and write other cases go on meanwhile
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            scores = forward(given)
 
-    def replay(tiles: Tensor) -> Tensor:
-        given.copy_(tiles)
-        graph.replay()
-        return scores
+    def __init__(self) -> None:
+        self._memory: Any = None
 
-    return replay
+    def __call__(self, forward: Forward, tiles: Tensor) -> Forward | None:
+        """Record one pass.
+
+        Args:
+            forward: See ``RecordedNetwork``.
+            tiles: Like those to come.
+
+        Returns:
+            What copies tiles in, replays the pass and hands out its one output, which the next replay of any recording
+            overwrites; ``None`` for tiles that are not on a GPU.
+
+        Raises:
+            RuntimeError: Something in the pass cannot be recorded, or memory is short.
+        """
+        if tiles.device.type != "cuda":
+            return None
+        given = tiles.clone(memory_format=torch.preserve_format)
+        with torch.cuda.device(tiles.device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    forward(given)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # the threads that read and write other cases go on meanwhile
+            with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+                scores = forward(given)
+            self._memory = graph.pool()
+
+        def replay(tiles: Tensor) -> Tensor:
+            given.copy_(tiles)
+            graph.replay()
+            return scores
+
+        return replay

@@ -57,8 +57,10 @@ def axis_trust(patch: int, blend: Blend) -> Tensor:
     return torch.exp(-0.5 * (away / (SIGMA_SHARE * patch)) ** 2).float()
 
 
-def tile_trust(patch_size: Sequence[int], blend: Blend) -> Tensor:
-    """How much each voxel of a tile is trusted: ``(*P)`` float32, the product over its axes.
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def tile_trust(patch_size: tuple[int, ...], blend: Blend) -> Tensor:
+    """How much each voxel of a tile is trusted: ``(*P)`` float32, the product over its axes; the same tensor again.
 
     Example:
         >>> tile_trust((3, 3), "gaussian").argmax()

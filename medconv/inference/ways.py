@@ -66,6 +66,16 @@ def ways_down(device: torch.device, tile_batch: int) -> list[Way]:
     ]
 
 
+def gains_by_recording(patch_size: Sequence[int], device: torch.device) -> bool:
+    """Whether a pass over tiles ends sooner than a host starts its kernels, so that a recording pays.
+
+    Example:
+        >>> [gains_by_recording(patch, torch.device("cuda")) for patch in ((256, 256), (40, 56, 40), (128, 128, 128))]
+        [True, True, False]
+    """
+    return device.type == "cuda" and FEWEST_TILES * prod(patch_size) <= _VOXELS_AT_ONCE
+
+
 def usual_tile_batch(patch_size: Sequence[int], device: torch.device) -> int:
     """Tiles that pass a network together where nobody says how many: more of small ones on a GPU.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from medconv.reporting.size_text import size_text
 _UPRIGHT = "RAS"
 _NAMES_IN_HEADING = 6
 
+_DRAWING = Lock()
+"""Masks are written in several threads; Matplotlib shares fonts between them and guards none."""
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -35,10 +39,11 @@ class Preview:
     def write(self, prediction: Prediction, mask: Path) -> None:
         """A single slice is drawn as the picture it is; single objects in colours, pixel by pixel."""
         path = self.files(mask)[0]
-        if prediction.has_objects:
-            draw_instances(*_richest_slice(prediction), path)
-        else:
-            draw_prediction(prediction, path, stem_of(mask))
+        with _DRAWING:
+            if prediction.has_objects:
+                draw_instances(*_richest_slice(prediction), path)
+            else:
+                draw_prediction(prediction, path, stem_of(mask))
 
 
 def draw_prediction(prediction: Prediction, path: Path | None = None, title: str = "") -> Picture:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from medconv.inference.pipeline import overlapped
+from medconv.inference.pipeline import WritingRoom, overlapped
 
 
 def test_results_come_in_order_and_each_stage_has_its_thread() -> None:
@@ -105,3 +105,73 @@ def test_a_job_that_goes_alone_has_nothing_beside_it() -> None:
     assert results == list(range(8))
     for value in (0, 3, 4, 7):
         assert beside[value] == {("compute", value), ("write", value)}
+
+
+def test_small_jobs_are_written_together_within_the_room_and_a_large_one_alone() -> None:
+    at_work: list[int] = []
+    together: set[tuple[int, ...]] = set()
+    lock = threading.Lock()
+
+    def write(size: int) -> int:
+        with lock:
+            at_work.append(size)
+            together.add(tuple(sorted(at_work)))
+        time.sleep(0.02)
+        with lock:
+            at_work.remove(size)
+        return size
+
+    sizes = [10, 11, 12, 13, 14, 15, 500, 16, 90, 17, 18, 19, 20]
+    results = list(overlapped(sizes, int, int, write, room=WritingRoom(3, 100), bytes_of=lambda size: size))
+    assert results == sizes
+    assert max(map(len, together)) == 3
+    assert all(sum(sizes) <= 100 or sizes == (500,) for sizes in together)
+    assert not any(t.name.startswith("medconv") for t in threading.enumerate())
+
+
+def test_a_result_is_handed_out_as_soon_as_it_and_those_before_are_there() -> None:
+    release = threading.Event()
+
+    def write(value: int) -> int:
+        if value == 1:
+            assert release.wait(10)
+        return value
+
+    results = overlapped(range(9), int, int, write, room=WritingRoom(4, 9))
+    assert next(results) == 0  # although there is room for more
+    release.set()
+    assert list(results) == list(range(1, 9))
+
+
+def test_a_job_that_goes_alone_waits_for_all_that_are_written() -> None:
+    writing, beside = set(), []
+
+    def compute(value: int) -> int:
+        if value == 3:
+            beside.append(set(writing))
+        return value
+
+    def write(value: int) -> int:
+        writing.add(value)
+        time.sleep(0.02)
+        writing.discard(value)
+        return value
+
+    alone = overlapped(
+        range(5), int, compute, write, goes_alone=lambda value: value == 3, room=WritingRoom(4, 9)
+    )
+    assert list(alone) == list(range(5))
+    assert beside == [set()]
+
+
+@pytest.mark.parametrize("writers", [1, 4])
+def test_what_writing_raises_is_raised_in_its_turn(writers: int) -> None:
+    def write(value: int) -> int:
+        if value == 2:
+            raise OSError("full")
+        return value
+
+    done: list[int] = []
+    with pytest.raises(OSError, match="full"):
+        done.extend(overlapped(range(50), int, int, write, room=WritingRoom(writers, 9)))
+    assert done == [0, 1]

@@ -13,11 +13,12 @@ import torch
 from tiny_checkpoint import save_checkpoint
 from torch import Tensor
 
+from medconv.errors import ConfigError
 from medconv.inference import Predictor
 from medconv.inference import engine as engine_module
 from medconv.inference.byte_plan import plan_bytes
-from medconv.inference.recorded import Forward, RecordedNetwork, record_on_cuda
-from medconv.inference.ways import CPU, Way
+from medconv.inference.recorded import CudaRecorder, Forward, RecordedNetwork
+from medconv.inference.ways import CPU, Way, gains_by_recording
 from medconv.io import volume_from_array
 
 NiftiFactory = Callable[..., Path]
@@ -53,10 +54,10 @@ def test_only_a_shape_that_comes_often_is_recorded() -> None:
     for _ in range(3):
         assert torch.equal(network(tiles), tiles.exp())
     assert (recorder.recorded, recorder.replays) == ([(2, 1, 4)], 3)
-    for size in (3, 4, 5):  # at most two shapes keep memory
+    for size in (3, 4, 5, 6, 7):  # at most four shapes keep memory
         for _ in range(9):
             network(torch.rand(size, 1, 4))
-    assert recorder.recorded == [(2, 1, 4), (3, 1, 4)]
+    assert recorder.recorded == [(size, 1, 4) for size in (2, 3, 4, 5)]
 
 
 def test_what_was_handed_out_stays() -> None:
@@ -97,9 +98,20 @@ def test_a_pass_that_cannot_be_recorded_is_told_once_and_goes_on() -> None:
     assert all(torch.equal(score, tiles.exp()) for score in scores)
 
 
+def test_nobody_is_told_of_recordings_that_nobody_asked_for() -> None:
+    def refuse(forward: Forward, tiles: Tensor) -> Forward:
+        raise RuntimeError("operation not permitted")
+
+    network = RecordedNetwork(torch.exp, refuse, is_wanted=False)
+    tiles = torch.rand(1, 1, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(torch.equal(network(tiles), tiles.exp()) for _ in range(9))
+
+
 def test_on_a_processor_nothing_is_recorded() -> None:
     tiles = torch.rand(1, 1, 4)
-    assert record_on_cuda(torch.exp, tiles) is None
+    assert CudaRecorder()(torch.exp, tiles) is None
     network = RecordedNetwork(torch.exp)
     assert all(torch.equal(network(tiles), tiles.exp()) for _ in range(9))
 
@@ -127,7 +139,9 @@ def test_replayed_tiles_give_the_same_labels(
     path = save_checkpoint(tmp_path / "best.ckpt")
     plain = Predictor.from_checkpoint(path, device="cpu").predict(scan, probabilities=True)
     recorder = Recorder()
-    monkeypatch.setattr(engine_module, "RecordedNetwork", lambda forward: RecordedNetwork(forward, recorder))
+    monkeypatch.setattr(
+        engine_module, "RecordedNetwork", lambda forward, **_: RecordedNetwork(forward, recorder)
+    )
     replayed = Predictor.from_checkpoint(path, device="cpu", cuda_graph=True).predict(
         scan, probabilities=True
     )
@@ -152,6 +166,31 @@ def test_recordings_count_in_the_plan_of_a_gpu(tmp_path: Path) -> None:
     (plain, plain_apart), (recorded, apart) = found
     assert recorded - plain == pytest.approx(1.1 * 2 * 4 * 1000, abs=2)
     assert apart == plain_apart  # there nothing is recorded
+
+
+def test_small_tiles_on_a_gpu_are_recorded_unasked(tmp_path: Path) -> None:
+    gpu = torch.device("cuda")
+    assert gains_by_recording((64, 64, 64), gpu)
+    assert not gains_by_recording((65, 64, 64), gpu)
+    assert not gains_by_recording((8, 8), CPU)
+    path = save_checkpoint(tmp_path / "best.ckpt")
+    assert not Predictor.from_checkpoint(path, device="cpu").engine._recorded
+    with pytest.raises(ConfigError, match="expected cuda_graph of True, False or 'auto', got 'on'"):
+        Predictor.from_checkpoint(path, device="cpu", cuda_graph="on")
+
+
+@pytest.mark.gpu
+def test_recordings_of_several_shapes_share_memory_and_disturb_nobody() -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 3, padding=1)]
+    plain = torch.nn.Sequential(*layers).cuda().eval()
+    network = RecordedNetwork(plain)
+    with torch.inference_mode():
+        tiles = [torch.rand(1 + n % 4, 1, 32 + 16 * (n % 2), 32, device="cuda") for n in range(40)]
+        found = [network(tile) for tile in tiles]
+        assert len(network._recordings) == 4
+        for tile, scores in zip(tiles, found, strict=True):
+            torch.testing.assert_close(scores, plain(tile))
 
 
 @pytest.mark.gpu
