@@ -25,9 +25,21 @@ def step_share(trainer: pl.Trainer) -> float:
 
 def time_share(trainer: pl.Trainer) -> float:
     """Used share of ``max_time`` by the clock of the first rank: asking makes all ranks wait for each other."""
-    timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
+    if timer_of(trainer) is None:
+        return 0.0
+    return cast(float, trainer.strategy.broadcast(local_time_share(trainer)))
+
+
+def local_time_share(trainer: pl.Trainer) -> float:
+    """Used share of ``max_time`` by the clock of this rank; 0 without a limit, 1 and more once it is up."""
+    timer = timer_of(trainer)
     remaining = None if timer is None else timer.time_remaining()
     if timer is None or remaining is None:
         return 0.0
     elapsed = timer.time_elapsed()
-    return cast(float, trainer.strategy.broadcast(elapsed / max(elapsed + remaining, 1e-9)))
+    return elapsed / max(elapsed + remaining, 1e-9)
+
+
+def timer_of(trainer: pl.Trainer) -> Timer | None:
+    """What watches the time limit of a run, if it has one."""
+    return next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]

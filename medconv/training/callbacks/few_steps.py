@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Timer
+
+from medconv.training.progress import timer_of
 
 log = logging.getLogger("medconv")
 
@@ -47,7 +48,7 @@ class FewSteps(pl.Callback):
             self._tell(trainer, spent_s / self._steps, str(pl_module.device))
 
     def _tell(self, trainer: pl.Trainer, step_s: float, device: str) -> None:
-        timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
+        timer = timer_of(trainer)
         left_s = None if timer is None else timer.time_remaining()
         if left_s is None:
             return
