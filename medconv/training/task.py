@@ -19,7 +19,8 @@ from medconv.losses import DiceCrossEntropyLoss, Loss
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.callbacks.average_weights import AverageWeights, refuse_lost_average
-from medconv.training.log_steps import logs_now
+from medconv.training.callbacks.step_loss import STEP_LOSS, StepLoss
+from medconv.training.log_steps import log_known, logs_now
 from medconv.training.measured_task import MeasuredTask
 from medconv.training.optim import (
     OptimizerName,
@@ -159,8 +160,11 @@ class SegmentationTask(MeasuredTask):
             self._recorded.prepare(on_gpu=on_gpu, precision=str(self.trainer.precision))
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """The average of the weights, where asked for."""
-        return [] if self._averages is None else [self._averages]
+        """What writes the losses of steps down; the average of the weights, where asked for."""
+        # a trainer that is used again has one, and would tell that it is replaced
+        has_one = any(isinstance(c, StepLoss) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
+        wanted = [None if has_one else StepLoss(), self._averages]
+        return [callback for callback in wanted if callback is not None]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; the learning rate is set before each step from the progress of the run."""
@@ -206,14 +210,14 @@ class SegmentationTask(MeasuredTask):
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = lr
         if logs_now(self.trainer, batch_idx):
-            self.log("lr", lr, on_step=True, on_epoch=False)
+            log_known(self, "lr", lr)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch of patches."""
         loss = self._recorded(batch["image"], batch["label"])
         self._losses.append(loss.detach())
         if logs_now(self.trainer, batch_idx):
-            self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False)
+            self.log(STEP_LOSS, loss.detach(), on_step=True, on_epoch=False, logger=False)
         if logs_now(self.trainer, batch_idx) or self.trainer.is_last_batch:
             self._count_losses()
         return loss

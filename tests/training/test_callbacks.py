@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -87,13 +88,54 @@ def test_validation_inside_an_epoch_is_no_waiting(tmp_path):
 @pytest.mark.gpu
 def test_a_gpu_counts_by_its_own_clock():
     clock = _DeviceClock()
+    torch.cuda._sleep(
+        400_000_000
+    )  # the device is busy for so long that it has reached nothing of what follows
     for _ in range(3):
         torch.cuda._sleep(1_000_000)  # work, which is no waiting
         clock.stop_working()
         torch.cuda._sleep(20_000_000)  # about ten milliseconds at two gigahertz
         clock.begin_to_work()
+    assert clock.take_waited_s() == 0
+    clock.catch_up()
     waited_s = clock.take_waited_s()
     assert 0.02 < waited_s < 0.2
+    assert clock.take_waited_s() == 0
+
+
+def test_the_clock_of_a_device_counts_what_it_has_reached_and_is_not_waited_for(monkeypatch):
+    class Event:
+        def __init__(self):
+            events.append(self)
+            self.at_ms, self.waited_for = 10.0 * len(events) ** 2, False
+
+        def query(self):
+            return self.waited_for or events.index(self) < device.reached
+
+        def synchronize(self):
+            self.waited_for = True
+
+        def elapsed_time(self, other):
+            assert self.query()
+            assert other.query()
+            return other.at_ms - self.at_ms
+
+    events, device = [], SimpleNamespace(reached=0)
+    monkeypatch.setattr("medconv.training.callbacks.reports._now", Event)
+    clock = _DeviceClock()
+    for _ in range(3):
+        clock.stop_working()
+        clock.begin_to_work()
+    taken_ms = []
+    for device.reached in range(6):
+        taken_ms.append(pytest.approx(1000 * clock.take_waited_s()))
+    # the squares 1 4 9 16 25 36, in pairs: 30, 70 and 110, each when its end is reached
+    assert taken_ms == [0, 0, 30, 0, 70, 0]
+    assert not any(event.waited_for for event in events)
+    clock.catch_up()
+    assert [event.waited_for for event in events] == [False] * 5 + [True]
+    assert 1000 * clock.take_waited_s() == pytest.approx(110)
+    clock.catch_up()
     assert clock.take_waited_s() == 0
 
 

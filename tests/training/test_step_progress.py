@@ -1,14 +1,17 @@
-"""The progress bar shows what was logged, and nobody asks the device for figures between logged steps."""
+"""The progress bar shows what was logged, and no training step asks the device for figures."""
 
 from __future__ import annotations
 
+import csv
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from jsonargparse import Namespace
+from lagging_device import LaggingDevice
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
 
 from medconv.cli.watchers import progress_bar
 from medconv.datamodules import NiftiDataModule
@@ -17,7 +20,7 @@ from medconv.training import DataWait, SegmentationTask, StepProgress, StopOnNon
 from medconv.training.log_steps import has_logged, logs_now
 
 
-def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4):
+def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4, logger=False):
     data = NiftiDataModule(
         tiny_dataset,
         patch_size=[8, 8, 8],
@@ -30,7 +33,7 @@ def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4):
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator=accelerator,
-        logger=False,
+        logger=logger,
         enable_checkpointing=False,
         enable_progress_bar=any(isinstance(c, StepProgress) for c in callbacks),
         enable_model_summary=False,
@@ -76,6 +79,23 @@ def test_the_bar_shows_the_loss_of_the_last_logged_step(tiny_dataset, tmp_path):
     assert all(seen["wait_s"] >= 0 for seen in bar.seen)
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_the_bar_shows_figures_when_they_have_come_and_waits_for_none(
+    tiny_dataset, tmp_path, monkeypatch, every
+):
+    lag = 2
+    bar, device = Fetches(), LaggingDevice(lag)
+    device.pretend(monkeypatch)
+    fit(tiny_dataset, tmp_path, device, bar, every=every)
+    losses = [seen["loss"] for seen in bar.seen]
+    logged = [0, *range(every - 1, 12, every)]
+    for step, seen in enumerate(bar.seen):
+        come = [n for n in logged if n + lag <= step]
+        assert seen.get("train/loss_step") == (pytest.approx(losses[come[-1]]) if come else None)
+    assert set(device.waited_in) == {12}  # after the last step
+    assert bar.get_metrics(bar.trainer, None)["train/loss_step"] == pytest.approx(losses[11])
+
+
 def test_a_bar_of_the_user_or_none_is_left_alone():
     assert len(progress_bar("fit", Namespace(enable_progress_bar=True))) == 1
     assert progress_bar("fit", Namespace(enable_progress_bar=False)) == []
@@ -84,15 +104,14 @@ def test_a_bar_of_the_user_or_none_is_left_alone():
 
 
 class Strict(pl.Callback):
-    """Makes every wait for the GPU an error from one logged step to the next."""
+    """Makes every wait for the GPU an error, from the first logged step to the end of the epoch's last batch."""
 
     def __init__(self) -> None:
         self.steps = 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         del pl_module, outputs, batch
-        logged = (batch_idx + 2) % trainer.log_every_n_steps == 0
-        strict = batch_idx > 8 and not logged
+        strict = batch_idx > trainer.log_every_n_steps and not trainer.is_last_batch
         self.steps += strict
         torch.cuda.set_sync_debug_mode("error" if strict else "default")
 
@@ -103,11 +122,16 @@ class Strict(pl.Callback):
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_between_logged_steps_nothing_waits_for_a_gpu(tiny_dataset, tmp_path):
+def test_no_step_waits_for_a_gpu_whether_it_is_logged_or_not(tiny_dataset, tmp_path):
     strict, wait = Strict(), DataWait()
+    watchers = (wait, StopOnNonFinite(every_n_steps=10), StepProgress(), strict)
+    logger = CSVLogger(tmp_path / "log", name="", version="")
     try:
-        fit(tiny_dataset, tmp_path, wait, StopOnNonFinite(), strict, accelerator="gpu", steps=40, every=10)
+        fit(tiny_dataset, tmp_path, *watchers, accelerator="gpu", steps=60, every=10, logger=logger)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert strict.steps > 20
+    assert strict.steps == 48
     assert wait.waited_s > 0
+    rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row["train/loss_step"]] == [9, 19, 29, 39, 49, 59]
+    assert [int(row["step"]) for row in rows if row["wait_s"]] == [9, 19, 29, 39, 49, 59]

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torchmetrics import Metric
 
-from medconv.training.log_steps import logs_now
+from medconv.training.log_steps import log_known, logs_now
 
 log = logging.getLogger("medconv")
 
@@ -20,7 +20,9 @@ class DataWait(pl.Callback):
 
     Counted from the end of one training batch to the start of the next, validation left out; logged as
     ``wait_s`` and shown in the progress bar. Near zero: the step is the limit. Large: the loader is. A GPU counts by
-    its own clock: the host, which runs ahead of it, may wait for as long as it likes.
+    its own clock: the host, which runs ahead of it, may wait for as long as it likes. Nobody waits for that clock:
+    what is logged in the middle of an epoch are the seconds up to where the GPU has got, and ``waited_s`` is complete
+    when the epoch has ended.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,7 @@ class DataWait(pl.Callback):
         self._clock.begin_to_work()
         if logs_now(trainer, batch_idx):
             self.waited_s += self._clock.take_waited_s()
-            pl_module.log("wait_s", self.waited_s, on_step=True, on_epoch=False, batch_size=1)
+            log_known(pl_module, "wait_s", self.waited_s)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -60,6 +62,7 @@ class DataWait(pl.Callback):
         """Count the last batches too."""
         del trainer, pl_module
         self._clock.forget()
+        self._clock.catch_up()
         self.waited_s += self._clock.take_waited_s()
 
 
@@ -83,6 +86,9 @@ class _HostClock:
     def forget(self) -> None:
         """What follows is no waiting."""
         self._since = None
+
+    def catch_up(self) -> None:
+        """The host's clock never lags behind."""
 
     def take_waited_s(self) -> float:
         """Seconds since they were last taken."""
@@ -111,11 +117,17 @@ class _DeviceClock:
         """What follows is no waiting."""
         self._since = None
 
+    def catch_up(self) -> None:
+        """Wait until the device has begun the last work."""
+        if self._waits:
+            self._waits[-1][1].synchronize()
+
     def take_waited_s(self) -> float:
-        """Seconds since they were last taken; waits until the device has got so far."""
-        waits, self._waits = self._waits, []
-        if waits:
-            waits[-1][1].synchronize()
+        """Seconds since they were last taken, up to the last work that the device has begun."""
+        begun = 0
+        while begun < len(self._waits) and self._waits[begun][1].query():
+            begun += 1
+        waits, self._waits = self._waits[:begun], self._waits[begun:]
         return sum(begin.elapsed_time(end) for begin, end in waits) / 1000
 
 

@@ -13,16 +13,23 @@ from torch import Tensor
 from medconv.errors import CheckpointError, ConfigError, MedconvError
 from medconv.inference.archive import load_plain
 from medconv.inference.checkpoint import network_state
+from medconv.training.on_the_way import OnTheWay
+
+_Step = tuple[int, Any]
+"""The number of a step, and the cases of its batch where they are known."""
 
 
 class StopOnNonFinite(pl.Callback):
     """Raise when the loss is NaN or infinite over ``patience`` consecutive looks.
 
     With float16 the gradient scaler skips single bad steps by design; with bfloat16 and float32 nothing does. The
-    losses between two looks are kept where they are, so the first bad step is known although nothing waited for it.
+    losses of all steps are looked at, so the first bad one is known, and nobody waits for them: a look sends for the
+    losses since the last one, and judges those that were sent for then. So on a GPU a run stops one look later, at the
+    same step on all ranks; on the CPU it is judged at once. Before a validation, and at the end of an epoch and so of
+    the run, what is on its way is waited for and judged.
 
     Args:
-        every_n_steps: How often to look; each look waits for the device once.
+        every_n_steps: How often to look.
         patience: Consecutive bad looks before the run is stopped.
 
     Raises:
@@ -36,18 +43,19 @@ class StopOnNonFinite(pl.Callback):
             )
         self.every_n_steps, self.patience = every_n_steps, patience
         self._bad = 0
-        self._kept: list[tuple[int, Tensor, Any]] = []
-        self._first: tuple[int, float, Any] | None = None
+        self._kept: list[tuple[_Step, Tensor]] = []
+        self._look: tuple[list[_Step], OnTheWay] | None = None
+        self._first: tuple[_Step, float] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an earlier run."""
         del trainer, pl_module
-        self._bad, self._kept, self._first = 0, [], None
+        self._bad, self._kept, self._look, self._first = 0, [], None, None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the loss; look at the kept ones now and then.
+        """Keep the loss; now and then send for the kept ones, and judge those that were sent for before.
 
         Raises:
             MedconvError: With the step, the cases, what to try, and the last checkpoint that is sound.
@@ -55,14 +63,38 @@ class StopOnNonFinite(pl.Callback):
         del pl_module, batch_idx
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         cases = batch.get("case") if isinstance(batch, dict) else None
-        self._kept.append((trainer.global_step, loss.detach(), cases))
+        self._kept.append(((trainer.global_step, cases), loss.detach()))
         if trainer.global_step % self.every_n_steps:
             return
-        values = torch.stack([kept for _, kept, _ in self._kept]).tolist()
+        self._judge(trainer)
+        steps, losses = zip(*self._kept, strict=True)
+        self._look, self._kept = (list(steps), OnTheWay(torch.stack(losses))), []
+        # whether they happen to have arrived differs between ranks, which have to stop together
+        if self._look[1].at_once:
+            self._judge(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Judge what is on its way before broken weights are measured."""
+        if not trainer.sanity_checking:
+            self.on_train_epoch_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Judge what is on its way, so that no run ends as if its last look had been good.
+
+        Raises:
+            MedconvError: As after a step.
+        """
+        del pl_module
+        self._judge(trainer)
+
+    def _judge(self, trainer: pl.Trainer) -> None:
+        if self._look is None:
+            return
+        (steps, sent), self._look = self._look, None
+        values = sent.numbers()
         wrong = [n for n, value in enumerate(values) if not _is_finite(value)]
         if wrong and self._first is None:
-            self._first = (self._kept[wrong[0]][0], values[wrong[0]], self._kept[wrong[0]][2])
-        self._kept = []
+            self._first = (steps[wrong[0]], values[wrong[0]])
         self._bad = 0 if _is_finite(values[-1]) else self._bad + 1
         if not self._bad:
             self._first = None
@@ -82,7 +114,8 @@ def last_finite_checkpoint(folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def _explain(trainer: pl.Trainer, step: int, loss: float, cases: Any) -> str:
+def _explain(trainer: pl.Trainer, bad: _Step, loss: float) -> str:
+    step, cases = bad
     rate = float(trainer.callback_metrics.get("lr", torch.nan))
     given = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
     folders = {Path(folder) for folder in given if folder}
