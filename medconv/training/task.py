@@ -19,6 +19,7 @@ from medconv.losses import DiceCrossEntropyLoss, Loss
 from medconv.models import SegmentationModel
 from medconv.planning import Plan
 from medconv.training.callbacks.average_weights import AverageWeights, refuse_lost_average
+from medconv.training.callbacks.shared_clock import SharedClock
 from medconv.training.callbacks.step_loss import STEP_LOSS, StepLoss
 from medconv.training.log_steps import log_known, logs_now
 from medconv.training.measured_task import MeasuredTask
@@ -30,15 +31,12 @@ from medconv.training.optim import (
     require_known,
 )
 from medconv.training.optimizer_state import lay_out_state
-from medconv.training.progress import step_share, time_share
+from medconv.training.progress import run_progress, step_share
 from medconv.training.recorded_loss import RecordedLoss
 from medconv.training.require_fit import require_fit
 from medconv.training.same_plan import require_same_plan, warn_of_other_patch
 from medconv.training.supervise import supervise
 from medconv.transforms import Preprocessor
-
-_ASK_EVERY = 20
-"""Steps between two looks of all ranks at the clock of the first."""
 
 
 class SegmentationTask(MeasuredTask):
@@ -121,11 +119,11 @@ class SegmentationTask(MeasuredTask):
         self.schedule, self.warmup = schedule, warmup
         self.overlap, self.tile_batch, self.mirror = overlap, tile_batch, mirror
         self.compile_network, self.channels_last = compile, channels_last
+        self._clock = SharedClock()
         self._averages = None if ema_decay is None else AverageWeights(ema_decay)
         self._is_channels_last = False
         self._recorded = RecordedLoss(self._eager_loss, network, cuda_graph)
         self._is_fused = False
-        self._time_share = 0.0
         self._losses: list[Tensor] = []
         self.config = {}
         self.data_config: dict[str, Any] = {}
@@ -160,11 +158,12 @@ class SegmentationTask(MeasuredTask):
             self._recorded.prepare(on_gpu=on_gpu, precision=str(self.trainer.precision))
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """What writes the losses of steps down; the average of the weights, where asked for."""
-        # a trainer that is used again has one, and would tell that it is replaced
-        has_one = any(isinstance(c, StepLoss) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
-        wanted = [None if has_one else StepLoss(), self._averages]
-        return [callback for callback in wanted if callback is not None]
+        """What writes the losses of steps down and what asks for the time; the average of the weights, if wanted."""
+        there: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        writer = next((callback for callback in there if isinstance(callback, StepLoss)), StepLoss())
+        wanted = [writer, self._clock, *([] if self._averages is None else [self._averages])]
+        # a trainer that is used again has them, and would tell that they are replaced
+        return [callback for callback in wanted if callback not in there]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; the learning rate is set before each step from the progress of the run."""
@@ -189,16 +188,15 @@ class SegmentationTask(MeasuredTask):
     # --- training ----------------------------------------------------------------------------------
 
     def progress(self) -> float:
-        """Done share of the run, 0 to 1, equal on all ranks; the clock is looked at now and then."""
-        if self.trainer.world_size == 1 or self.trainer.global_step % _ASK_EVERY == 0:
-            self._time_share = time_share(self.trainer)
-        return max(step_share(self.trainer), self._time_share)
+        """Done share of the run, 0 to 1, equal on all ranks."""
+        if self.trainer.world_size == 1:
+            return run_progress(self.trainer)
+        return max(step_share(self.trainer), self._clock.time_share)
 
     def on_train_start(self) -> None:
         """Begin where the run stands, with nothing left of an earlier one."""
         self._losses = []
         self.train_loss.reset()
-        self._time_share = time_share(self.trainer)
         for optimizer in self.trainer.optimizers:
             lay_out_state(optimizer)
 

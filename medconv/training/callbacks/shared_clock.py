@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from medconv.training.progress import local_time_share, timer_of
+from medconv.training.progress import local_time_share, time_share, timer_of
 
 _LOOK_S = 0.5
 _MOST_STEPS = 1000
@@ -37,11 +37,12 @@ class SharedClock(pl.Callback):
         self._asked: tuple[int, float] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take Lightning's questions over."""
+        """Ask once, then take Lightning's questions over."""
         del pl_module
-        self.time_share, self._steps, self._next, self._asked = 0.0, 0, 1, None
+        self._steps, self._next, self._asked = 0, 1, None
         if trainer.world_size == 1:
             return
+        self.time_share = time_share(trainer)  # more than 0 in a run that is resumed
         for asks, name in _questions(trainer):
             if hasattr(asks, name):  # else another Lightning, whose own questions are asked as before
                 setattr(asks, name, _ask_nobody)
