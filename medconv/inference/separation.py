@@ -24,6 +24,8 @@ STRIP_VOXELS = 2**23
 _HALO = 32
 _FIRST, _APART = -3.0, 1e-10
 """Depths of seeds: below all others, and never equal."""
+_SEVERAL = -1
+"""In place of the only marker of a part."""
 
 _BYTES_A_STRIP_VOXEL = 64
 _MOST_VOXELS = 2**40
@@ -106,7 +108,9 @@ def separate(
         ShapeError: Not two fields.
 
     Cost:
-        4 bytes a voxel of the map and about ``64 strip_voxels``; about 1 s for 4 million voxels of foreground.
+        8 bytes a voxel of the map and about ``64 strip_voxels``; about 7 ms for 100 nuclei in 512 x 512, 1 s for
+        2 million voxels of objects that all touch. Several threads may call it at once: nothing is shared, and
+        nearly all of it runs beside others.
 
     Example:
         >>> height = np.array([0.2, 0.9, 0.4, 0.3, 0.4, 0.8, 0.3, 0.0])
@@ -120,8 +124,9 @@ def separate(
         raise ShapeError(f"expected two fields (2, *S), foreground and height, got {fields.shape}")
     shape = fields.shape[1:]
     flat = fields.reshape(2, *([size for size in shape if size > 1] or [1]))
-    objects = _Flood(flat, separation, halo).run(max(1, strip_voxels // max(1, prod(flat.shape[2:]))))
-    return _numbered(objects, separation.min_voxels).reshape(shape)
+    rows = max(1, strip_voxels // max(1, prod(flat.shape[2:])))
+    objects, count = _Flood(flat, separation, halo).run(rows)
+    return _numbered(objects, count, separation.min_voxels).reshape(shape)
 
 
 def separation_bytes(shape: Sequence[int]) -> int:
@@ -135,24 +140,21 @@ class _Flood:
     """Grow the seeds of a map; its first axis is cut into strips."""
 
     def __init__(self, fields: Fields, separation: Separation, halo: int) -> None:
-        self._foreground, self._height = fields
-        self._mask_threshold, self._seed_threshold = separation.mask_threshold, separation.seed_threshold
+        foreground, self._height = fields
         self._halo = max(1, halo)
         self._size = len(self._height)
-        seeds = np.empty(self._height.shape, bool)
-        for start in range(0, self._size, _rows_of(self._height.shape)):
-            rows = slice(start, start + _rows_of(self._height.shape))
-            seeds[rows] = self._mask(rows) & (self._height[rows] > self._seed_threshold)
+        self._mask = _above(foreground, separation.mask_threshold)
+        self._seeds = self._mask & _above(self._height, separation.seed_threshold)
         # by faces only: where two objects touch by a corner they stay two
         self._objects = np.empty(self._height.shape, np.int32)
-        self._count = int(scipy.ndimage.label(seeds, output=self._objects))
+        self._count = int(scipy.ndimage.label(self._seeds, output=self._objects))
 
-    def run(self, rows: int) -> npt.NDArray[np.int32]:
-        """All objects, from strips of so many rows."""
+    def run(self, rows: int) -> tuple[npt.NDArray[np.int32], int]:
+        """All objects, from strips of so many rows, and their number: each has its seed at least."""
         for start in range(0, self._size, rows):
             stop = min(start + rows, self._size)
             self._objects[start:stop] = self._strip(start, stop)
-        return self._objects
+        return self._objects, self._count
 
     def _strip(self, start: int, stop: int) -> npt.NDArray[np.int32]:
         """One strip: with a halo that is as large as it has to be."""
@@ -160,73 +162,128 @@ class _Flood:
         while True:
             first, last = max(0, start - halo), min(self._size, stop + halo)
             flooded = self._flood(first, last)[start - first : stop - first]
-            if not (flooded > self._count).any():
+            if flooded.max(initial=0) <= self._count:
                 return flooded
             halo *= 2
 
     def _flood(self, first: int, last: int) -> npt.NDArray[np.int32]:
         """The objects of some rows; what comes over their cut edges has a number above all."""
         rows = slice(first, last)
-        mask = self._mask(rows)
-        # rows before may be grown already, so what is a seed is asked again
-        seeds = mask & (self._height[rows] > self._seed_threshold)
-        markers = np.where(seeds, self._objects[rows], 0)
-        for edge, is_cut in ((0, first > 0), (-1, last < self._size)):
+        mask, seeds = self._mask[rows], self._seeds[rows]
+        markers = self._objects[rows] * seeds  # rows before may be grown already
+        for edge, is_cut in ((slice(1), first > 0), (slice(-1, None), last < self._size)):
             if is_cut:
-                markers[edge][mask[edge] & (markers[edge] == 0)] = self._count + 1
-        parts, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
-        owners, has_rivals = _owners(parts, count, markers)
-        if not has_rivals.any():
-            return owners[parts]
-        rivals = has_rivals[parts]
-        depth = -self._height[rows].astype(np.float64)
-        seeds &= rivals
-        # one after the other: among equals the order would depend on what else is in the strip
-        deepest_first = np.argsort(depth[seeds], kind="stable")
-        places = np.empty(len(deepest_first))
-        places[deepest_first] = np.arange(len(places))
-        depth[seeds] = _FIRST + _APART * places
-        grown = skimage.segmentation.watershed(
-            depth, np.where(rivals, markers, 0), connectivity=depth.ndim, mask=rivals
-        )
-        return np.where(rivals, grown, owners[parts]).astype(np.int32, copy=False)
-
-    def _mask(self, rows: slice) -> npt.NDArray[np.bool_]:
-        return np.asarray(self._foreground[rows] > self._mask_threshold)
+                markers[edge][mask[edge] & ~seeds[edge]] = self._count + 1
+        objects, count = scipy.ndimage.label(mask, np.ones((3,) * mask.ndim))
+        parts = objects[mask]
+        objects[mask] = _owners(parts, count, markers[mask])[parts]
+        contested = objects == _SEVERAL
+        if contested.any():
+            used = _lines_of(contested)
+            within = _packed(contested, used)
+            height, markers, seeds = (_packed(part, used) for part in (self._height[rows], markers, seeds))
+            objects[contested] = _grown(height, markers, seeds, within)[within]
+        return objects
 
 
 def _owners(
     parts: npt.NDArray[np.int32], count: int, markers: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """The only marker of each connected part of a mask, 0 where it has none; and which parts have several.
+) -> npt.NDArray[np.int32]:
+    """The only marker of each connected part of a mask, 0 where it has none, and ``_SEVERAL``.
 
     Only those with several must be flooded: of nuclei, few touch.
     """
-    marked = np.flatnonzero(markers)
-    numbers, places = markers.ravel()[marked], parts.ravel()[marked]
+    marked = markers > 0
+    parts, markers = parts[marked], markers[marked]
     owners = np.zeros(count + 1, np.int32)
-    owners[places] = numbers
-    has_rivals = np.zeros(count + 1, bool)
-    has_rivals[places[owners[places] != numbers]] = True
-    return owners, has_rivals
+    owners[parts] = markers
+    owners[parts[owners[parts] != markers]] = _SEVERAL
+    return owners
 
 
-def _numbered(objects: npt.NDArray[np.int32], min_voxels: int) -> Objects:
+def _lines_of(voxels: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """Of each axis the lines that have a voxel, or a neighbour that has: without others what is apart stays apart."""
+    axes = range(voxels.ndim)
+    return [_near(np.any(voxels, tuple(other for other in axes if other != axis))) for axis in axes]
+
+
+def _packed(values: npt.NDArray[Any], used: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[Any]:
+    """The lines that are used."""
+    for axis, lines in enumerate(used):
+        values = values.compress(lines, axis)
+    return values
+
+
+def _near(voxels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Voxels and all their neighbours."""
+    for axis in range(voxels.ndim):
+        before = np.moveaxis(voxels, axis, 0)
+        voxels = voxels.copy()
+        after = np.moveaxis(voxels, axis, 0)
+        after[1:] |= before[:-1]
+        after[:-1] |= before[1:]
+    return voxels
+
+
+def _grown(
+    height: Fields,
+    markers: npt.NDArray[np.int32],
+    seeds: npt.NDArray[np.bool_],
+    within: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int32]:
+    """Markers, grown downhill until they meet."""
+    # nothing flows from the inside of a seed, and it would take as long as all else
+    free = within & (markers == 0)
+    flooded = within & _near(free)
+    seeds = seeds & flooded
+    depth = -height.astype(np.float64)
+    # one after the other: among equals the order would depend on what else is in the strip
+    deepest_first = np.argsort(-_ordinals(height[seeds]), kind="stable")
+    places = np.empty(len(deepest_first))
+    places[deepest_first] = np.arange(len(places))
+    depth[seeds] = _FIRST + _APART * places
+    grown = skimage.segmentation.watershed(depth, markers, connectivity=depth.ndim, mask=flooded)
+    return np.where(flooded, grown, markers)
+
+
+def _above(values: Fields, threshold: float) -> npt.NDArray[np.bool_]:
+    """Where values are larger than a positive threshold."""
+    if values.dtype != np.float16:
+        return np.asarray(values > threshold)
+    least, infinity = _ordinals(np.array([threshold, np.inf], np.float16))
+    ordinals = _ordinals(values)
+    return (ordinals > least) & (ordinals <= infinity)  # behind infinity is what is no number
+
+
+def _ordinals(values: Fields) -> npt.NDArray[Any]:
+    """Numbers in the order of positive values.
+
+    Of float16 they are its bits as whole numbers, which NumPy compares 40 times and sorts 5 times quicker.
+    """
+    return values.view(np.int16) if values.dtype == np.float16 else values
+
+
+def _numbered(objects: npt.NDArray[np.int32], count: int, min_voxels: int) -> Objects:
     """Leave out small objects, close the gaps in their numbers, and take the smallest type."""
-    rows = _rows_of(objects.shape)
-    parts = [slice(start, start + rows) for start in range(0, len(objects), rows)]
-    count = max(int(objects[part].max(initial=0)) for part in parts)
+    if min_voxels > 1:
+        count = _leave_out_small(objects, count, min_voxels)
+    return objects.astype(np.min_scalar_type(count))
+
+
+def _leave_out_small(objects: npt.NDArray[np.int32], count: int, min_voxels: int) -> int:
+    """In place; the number of those that stay."""
     voxels = np.zeros(count + 1, np.int64)
-    for part in parts:
-        voxels += np.bincount(objects[part].ravel(), minlength=count + 1)
-    kept = voxels >= min_voxels
-    kept[0] = False
-    numbers = (np.cumsum(kept) * kept).astype(np.min_scalar_type(int(kept.sum())))
-    result = np.empty(objects.shape, numbers.dtype)
-    for part in parts:
-        result[part] = numbers[objects[part]]
-    return result
+    for rows in _blocks_of(objects.shape):
+        voxels += np.bincount(objects[rows].ravel(), minlength=count + 1)
+    kept = voxels[1:] >= min_voxels
+    if not kept.all():
+        numbers = np.zeros(count + 1, np.int32)
+        numbers[1:][kept] = np.arange(1, kept.sum() + 1)
+        for rows in _blocks_of(objects.shape):
+            objects[rows] = numbers.take(objects[rows])
+    return int(kept.sum())
 
 
-def _rows_of(shape: Sequence[int]) -> int:
-    return max(1, STRIP_VOXELS // max(1, prod(shape[1:])))
+def _blocks_of(shape: Sequence[int]) -> list[slice]:
+    rows = max(1, STRIP_VOXELS // max(1, prod(shape[1:])))
+    return [slice(start, start + rows) for start in range(0, shape[0], rows)]

@@ -1,5 +1,7 @@
 import os
 import re
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +91,77 @@ def test_objects_that_touch_or_leave_the_image_are_found_again(target, dims, sce
         assert np.array_equal(found > 0, objects > 0)
 
 
-def test_discs_that_touch_come_back_to_the_voxel():
+def plainly_flooded(fields, choice):
+    """The same by the book: the whole map, every voxel of it, every seed voxel in an order of its own."""
+    mask = fields[0] > choice.mask_threshold
+    seeds = mask & (fields[1] > choice.seed_threshold)
+    markers, count = ndimage.label(seeds)
+    depth = -fields[1].astype(float)
+    order = np.lexsort([np.arange(int(seeds.sum())), depth[seeds]])
+    depth[seeds] = np.argsort(order) / depth.size - 3
+    objects = watershed(depth, markers, connectivity=depth.ndim, mask=mask)
+    kept = np.bincount(objects.ravel(), minlength=count + 1) >= choice.min_voxels
+    kept[0] = False
+    return (np.cumsum(kept) * kept)[objects]
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    sigma=st.floats(0.4, 4),
+    steps=st.sampled_from([4, 10, 100, 10_000]),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    dims=st.integers(1, 3),
+    odd=st.sampled_from([None, np.nan, -np.nan, -0.0, -0.5, np.inf]),
+)
+@settings(max_examples=60)
+def test_what_is_left_out_for_speed_changes_nothing(seed, sigma, steps, dtype, dims, odd):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(size) for size in rng.integers(1, (400, 50, 14)[dims - 1], dims))
+    fields = noise_fields(rng, shape, sigma, steps).astype(dtype)
+    fields += rng.normal(0, 1e-3, fields.shape).astype(dtype) * (seed % 2)
+    if odd is not None:
+        fields[0][rng.random(shape) < 0.1] = odd
+    choice = Separation(float(rng.uniform(0.01, 0.9)), float(rng.uniform(0.01, 0.9)), int(rng.integers(1, 6)))
+    assert np.array_equal(separate(fields, choice), plainly_flooded(fields, choice))
+    fields.flags.writeable = False
+    mirrored = fields[:, ::-1]
+    assert np.array_equal(separate(mirrored, choice), plainly_flooded(mirrored, choice))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.1, 1e-9, 1 - 1e-9])
+def test_float16_is_compared_as_numpy_does(threshold):
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    with np.errstate(invalid="ignore"):
+        expected = every > threshold
+    found = separate(np.stack([every, np.ones_like(every)]), Separation(threshold, 0.5))
+    assert np.array_equal(found > 0, expected)
+
+
+def test_several_threads_give_what_one_gives():
+    rng = np.random.default_rng(0)
+    maps = [noise_fields(rng, (120, 90), 2, 100) for _ in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(separate, maps))
+    assert all(np.array_equal(one, separate(fields)) for one, fields in zip(together, maps, strict=True))
+
+
+def test_a_line_is_cut_into_strips_too():
+    fields = np.array([[1.0] * 9, [0.1, 0.9, 0.5, 0.3, 0.4, 0.8, 0.3, 0.2, 0.1]])
+    assert separate(fields, strip_voxels=2, halo=1).tolist() == separate(fields).tolist() == [1] * 4 + [2] * 5
+
+
+def four_discs():
+    """Each touches two others."""
     rows = np.arange(40)[:, None], np.arange(40)
     objects = np.zeros((40, 40), int)
     for number, centre in enumerate([(10, 10), (10, 27), (27, 10), (27, 27)], start=1):
         disc = (rows[0] - centre[0]) ** 2 + (rows[1] - centre[1]) ** 2 <= 8.4**2
         objects[disc] = number
+    return objects
+
+
+def test_discs_that_touch_come_back_to_the_voxel():
+    objects = four_discs()
     assert is_renumbered(separate(perfect_fields(objects)), objects)
 
 
@@ -168,6 +235,22 @@ def test_other_than_two_fields_are_refused():
 
 def test_memory_is_a_few_bytes_a_voxel():
     assert 8 <= separation_bytes((20_000, 20_000)) / 4e8 <= 11
+
+
+@pytest.mark.parametrize("rows", [None, 16], ids=["whole", "strips"])
+def test_no_more_memory_is_taken_than_was_said(rows):
+    fields = np.tile(perfect_fields(four_discs()), (1, 25, 20))
+    shape = fields.shape[1:]
+    options = {} if rows is None else {"strip_voxels": rows * shape[1]}
+    separate(fields[:, :40])  # loads what is loaded once
+    tracemalloc.start()
+    try:
+        separate(fields, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    said = separation_bytes(shape) if rows is None else np.prod(shape) * 8 + 64 * 100 * shape[1]
+    assert peak <= said
 
 
 @pytest.mark.slow
