@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,32 @@ def test_the_image_is_never_replaced(tmp_path: Path) -> None:
     image = picture(tmp_path)
     with pytest.raises(ConfigError, match=r"image\.ome\.tif: is the image itself, which would be lost"):
         write_labels(tmp_path / "image.ome.tif", np.zeros((5, 6, 1), np.uint8), like=image)
+
+
+def test_the_image_is_not_replaced_by_way_of_a_link(tmp_path: Path) -> None:
+    image = picture(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="is the image itself, which would be lost"):
+        write_labels(tmp_path / "link" / "image.ome.tif", np.zeros((5, 6, 1), np.uint8), like=image)
+
+
+@pytest.mark.parametrize(("side", "pools"), [(512, 0), (1100, 1)])
+def test_threads_are_started_for_large_masks_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, pools: int
+) -> None:
+    started = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        started.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(tifffile.TIFF, "MAXWORKERS", 8)
+    monkeypatch.setattr("tifffile.tifffile.ThreadPoolExecutor", pool)
+    labels = np.random.default_rng(0).integers(0, 1000, (side, side, 1))
+    image = picture(tmp_path, (side, side))
+    write_labels(tmp_path / "m.tif", labels, like=image)
+    assert len(started) == pools
+    assert np.array_equal(tifffile.imread(tmp_path / "m.tif"), labels[..., 0])
 
 
 def test_a_mask_of_a_patient_is_no_tiff(tmp_path: Path, tiny_nifti) -> None:

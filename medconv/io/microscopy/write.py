@@ -93,7 +93,7 @@ def write_shares(path: str | Path, shares: npt.NDArray[Any], like: Volume) -> No
 def _require_other(path: Path, like: Volume) -> None:
     if like.path is None:
         return
-    if path.resolve() == like.path.resolve():
+    if path.exists() and like.path.exists() and path.samefile(like.path):
         raise ConfigError(f"{path}: is the image itself, which would be lost; choose another name or folder")
     if not is_microscopy(like.path):
         raise ConfigError(
