@@ -132,7 +132,7 @@ def separate(
 def separation_bytes(shape: Sequence[int]) -> int:
     """Main memory that :func:`separate` takes beside the fields."""
     voxels = prod(shape)
-    # the map of objects, its mask of seeds, and a map of a smaller type; and the strip with its halo
+    # the map of objects with masks of all and of seeds, then with a map of a smaller type; and a strip with its halo
     return 8 * voxels + _BYTES_A_STRIP_VOXEL * min(voxels, 2 * STRIP_VOXELS)
 
 
