@@ -125,16 +125,18 @@ def link_images(root: Path, run_folder: Path, folder: Path) -> Path:
 def hand_over(checkpoint: Path, job: Job) -> None:
     """Write the weights of a medconv network into nnU-Net's model folder."""
     ours = read_checkpoint(checkpoint).state_dict
+    shutil.rmtree(job.work / "nnunet_small", ignore_errors=True)
     path = job.nnunet_model("small") / "fold_0/checkpoint_final.pth"
     theirs = torch.load(path, weights_only=False)
-    weights, taken = theirs["network_weights"], set()
-    for key, value in weights.items():
-        # turning axes and swapping halves undo themselves, so the way there is the way back
-        for name in translated({key: value}, STAGES):
-            weights[key] = translated({key: ours[name]}, STAGES)[name].contiguous()
-            taken.add(name)
+    taken = set()
+    for key, value in theirs["network_weights"].items():
+        # written in place: each tensor stands under several names there
         if key.endswith("conv.bias"):
-            weights[key] = torch.zeros_like(value)
+            value.zero_()
+        for name in translated({key: value}, STAGES):
+            # turning axes and swapping halves undo themselves, so the way there is the way back
+            value.copy_(translated({key: ours[name]}, STAGES)[name])
+            taken.add(name)
     left = {name for name in ours if name not in taken and not name.startswith("heads.heads.")}
     if left:
         raise SystemExit(f"weights that nnU-Net has no place for: {sorted(left)}")

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medconv.training.gradient_exchange import FlatGradients
+
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
 
 _WARM_UP = 3
@@ -34,6 +36,7 @@ class GraphedStep:
         module: Its trainable parameters get gradients; its buffers are left as they are by the recording.
         image: A batch like those to come, on the GPU.
         label: Its labels.
+        is_flat: Whether the gradients lie side by side, so that processes can average them in one call.
 
     Raises:
         RuntimeError: Something in the step cannot be recorded.
@@ -42,28 +45,39 @@ class GraphedStep:
         The memory of the step stays reserved; recording takes as long as four or five steps.
     """
 
-    def __init__(self, loss_of_batch: LossOfBatch, module: nn.Module, image: Tensor, label: Tensor) -> None:
+    changes_buffers = False
+    """Whether a step changes what the module keeps beside its parameters, such as statistics."""
+
+    def __init__(
+        self,
+        loss_of_batch: LossOfBatch,
+        module: nn.Module,
+        image: Tensor,
+        label: Tensor,
+        *,
+        is_flat: bool = False,
+    ) -> None:
         self._all_parameters = list(module.parameters())  # walking through all modules takes long
         self.parameters = [p for p in self._all_parameters if p.requires_grad]
+        self._flat = FlatGradients(self.parameters) if is_flat else None
+        self._loss_of_batch = loss_of_batch
         self._image, self._label = image.clone(), label.clone()
         buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-
-        def step() -> tuple[Tensor, Sequence[Tensor | None]]:
-            # autocast's copies of the weights would be made once, outside the graph, and grow old
-            with torch.autocast(
-                "cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False
-            ):
-                loss = loss_of_batch(self._image, self._label)
-            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-            return loss.detach(), [
-                _laid_out_as(p, g) for p, g in zip(self.parameters, gradients, strict=True)
-            ]
-
         try:
-            self._record(step, image.device)
+            self._record(lambda: self._compute(self._image, self._label), image.device)
         finally:
+            self.changes_buffers = any(not torch.equal(buffer, before) for buffer, before in buffers)
             for buffer, before in buffers:
                 buffer.copy_(before)
+
+    def _compute(self, image: Tensor, label: Tensor) -> tuple[Tensor, Sequence[Tensor | None]]:
+        # autocast's copies of the weights would be made once, outside the graph, and grow old
+        with torch.autocast(
+            "cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), False
+        ):
+            loss = self._loss_of_batch(image, label)
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        return loss.detach(), self._laid_out(gradients)
 
     def _record(
         self, step: Callable[[], tuple[Tensor, Sequence[Tensor | None]]], device: torch.device
@@ -83,10 +97,19 @@ class GraphedStep:
             with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._loss, self._gradients = step()
 
+    def _laid_out(self, gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """The gradients in the layouts of their parameters, or distributed training would copy them at every step."""
+        if self._flat is None:
+            return [_laid_out_as(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
+        self._flat.fill(gradients)
+        return [None if g is None else view for view, g in zip(self._flat.each, gradients, strict=True)]
+
+    def trains_the_same(self) -> bool:
+        """Whether as many weights are trained as when the step was recorded."""
+        return sum(p.requires_grad for p in self._all_parameters) == len(self.parameters)
+
     def fits(self, image: Tensor, label: Tensor) -> bool:
-        """Whether a batch is like the one that was recorded, and the same weights are trained."""
-        if sum(p.requires_grad for p in self._all_parameters) != len(self.parameters):
-            return False
+        """Whether a batch is like the one that was recorded."""
         return (image.shape, image.dtype, label.shape, label.dtype) == (
             self._image.shape,
             self._image.dtype,
@@ -96,15 +119,40 @@ class GraphedStep:
 
     def __call__(self, image: Tensor, label: Tensor) -> Tensor:
         """The loss of a batch that ``fits``; may be asked for its gradients once, before the next call."""
+        self._replay(image, label)
+        return self._as_loss(self._loss, self._gradients)
+
+    def averaged(self, image: Tensor, label: Tensor, average: Callable[[Tensor], None]) -> Tensor:
+        """As calling it, with the gradients that all processes have in the mean.
+
+        Also for a batch that does not fit, which is computed unrecorded: whatever batches the other processes have,
+        all exchange the same.
+
+        Args:
+            image: Of the batch.
+            label: Of the batch.
+            average: Replaces the flat gradients by their mean over all processes.
+        """
+        assert self._flat is not None, "gradients that are averaged are recorded flat"
+        if self.fits(image, label):
+            self._replay(image, label)
+            loss, gradients = self._loss, self._gradients
+        else:
+            loss, gradients = self._compute(image, label)
+        average(self._flat.all)
+        return self._as_loss(loss, gradients)
+
+    def _replay(self, image: Tensor, label: Tensor) -> None:
         self._image.copy_(image)
         self._label.copy_(label)
         self._graph.replay()
-        loss: Tensor = _Recorded.apply(self._loss, self._gradients, *self.parameters)
-        return loss
+
+    def _as_loss(self, loss: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
+        result: Tensor = _Recorded.apply(loss, gradients, *self.parameters)
+        return result
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
-    """The gradient in the layout of its parameter, or distributed training would copy it at every step."""
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)

@@ -197,12 +197,14 @@ class SegmentationTask(MeasuredTask):
         """Begin where the run stands, with nothing left of an earlier one."""
         self._losses = []
         self.train_loss.reset()
+        self._recorded.exchange_over(self.trainer.strategy.model)
         for optimizer in self.trainer.optimizers:
             lay_out_state(optimizer)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the learning rate for this step."""
         del batch
+        self._recorded.begin_step()
         progress = self.progress()
         lr = self.optimizer_settings[1] * learning_rate_factor(progress, self.schedule, self.warmup)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]

@@ -40,7 +40,10 @@ def test_numbers_that_have_not_arrived_are_waited_for(monkeypatch):
 @pytest.mark.gpu
 def test_a_gpu_works_on_while_its_numbers_are_on_their_way():
     values = VALUES.cuda()
-    OnTheWay(values).numbers()  # the first pinned memory is taken from the driver, which may wait
+    # the first pinned memory and the first launch of a kernel are asked of the driver, which may wait
+    OnTheWay(values).numbers()
+    values.clone().zero_()
+    torch.cuda._sleep(1)
     torch.cuda.synchronize()
     with no_waiting():
         torch.cuda._sleep(50_000_000)  # more than ten milliseconds

@@ -60,7 +60,7 @@ def test_a_new_run_never_replays_the_step_of_an_earlier_one():
 
 
 def test_a_step_that_cannot_be_recorded_is_run_as_it_is(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("this step asks the device for a value")
 
     monkeypatch.setattr("medconv.training.recorded_loss.GraphedStep", fail)

@@ -132,6 +132,6 @@ def test_no_step_waits_for_a_gpu_whether_it_is_logged_or_not(tiny_dataset, tmp_p
         torch.cuda.set_sync_debug_mode("default")
     assert strict.steps == 48
     assert wait.waited_s > 0
-    rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows if row["train/loss_step"]] == [9, 19, 29, 39, 49, 59]
     assert [int(row["step"]) for row in rows if row["wait_s"]] == [9, 19, 29, 39, 49, 59]
