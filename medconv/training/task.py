@@ -31,7 +31,7 @@ from medconv.training.optim import (
     require_known,
 )
 from medconv.training.optimizer_state import lay_out_state
-from medconv.training.progress import run_progress, step_share
+from medconv.training.progress import local_time_share, step_share
 from medconv.training.recorded_loss import RecordedLoss
 from medconv.training.require_fit import require_fit
 from medconv.training.same_plan import require_same_plan, warn_of_other_patch
@@ -189,9 +189,9 @@ class SegmentationTask(MeasuredTask):
 
     def progress(self) -> float:
         """Done share of the run, 0 to 1, equal on all ranks."""
-        if self.trainer.world_size == 1:
-            return run_progress(self.trainer)
-        return max(step_share(self.trainer), self._clock.time_share)
+        is_alone = self.trainer.world_size == 1
+        used = local_time_share(self.trainer) if is_alone else self._clock.time_share
+        return max(step_share(self.trainer), used)
 
     def on_train_start(self) -> None:
         """Begin where the run stands, with nothing left of an earlier one."""

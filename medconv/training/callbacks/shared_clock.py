@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
+import torch.distributed as dist
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from medconv.training.progress import local_time_share, time_share, timer_of
@@ -40,7 +41,7 @@ class SharedClock(pl.Callback):
         """Ask once, then take Lightning's questions over."""
         del pl_module
         self._steps, self._next, self._asked = 0, 1, None
-        if trainer.world_size == 1:
+        if not _asks_others(trainer):
             return
         self.time_share = time_share(trainer)  # more than 0 in a run that is resumed
         for asks, name in _questions(trainer):
@@ -53,7 +54,7 @@ class SharedClock(pl.Callback):
         Raises:
             SIGTERMException: Rank 0 was told to end.
         """
-        if trainer.world_size == 1:
+        if not _asks_others(trainer):
             return
         self._steps += 1
         if self._steps < self._next:
@@ -80,6 +81,11 @@ class SharedClock(pl.Callback):
             return 1
         step_s = max(1e-9, (now - before[1]) / (self._steps - before[0]))
         return min(_MOST_STEPS, max(1, int(self.look_s / step_s)))
+
+
+def _asks_others(trainer: pl.Trainer) -> bool:
+    """Whether a question goes to a group of processes, which may have one member."""
+    return trainer.world_size > 1 or (dist.is_available() and dist.is_initialized())
 
 
 def _ask_nobody(*_: object) -> None:
