@@ -27,7 +27,7 @@ class Clock(Timer):
 
 
 def trainer(step, total=1000, world=1, clock=None, heard=None):
-    strategy = SimpleNamespace(broadcast=lambda value: value if heard is None else heard)
+    strategy = SimpleNamespace(broadcast=lambda value: value if heard is None else heard, model=None)
     return SimpleNamespace(
         global_step=step,
         estimated_stepping_batches=total,
