@@ -174,12 +174,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment training batches; they are the ones with a key."""
+        """Augment training batches; they are the ones with a key. What only the host needs becomes arrays.
+
+        The wrapper of distributed training moves every tensor of a batch to the device, and waits for the host's.
+        """
         del dataloader_idx
-        if "key" not in batch or self._stored:  # a store augments what it samples
+        if "key" not in batch:
             return batch
-        image, label = self.augmentation()(batch["image"], batch["label"], batch["key"])
-        return batch | {"image": image, "label": label}
+        if not self._stored:  # a store augments what it samples
+            image, label = self.augmentation()(batch["image"], batch["label"], batch["key"])
+            batch = {**batch, "image": image, "label": label}
+        return batch | {name: batch[name].numpy() for name in ("key", "case") if torch.is_tensor(batch[name])}
 
     def augmentation(self) -> Augment:
         """What changes training patches on the device."""

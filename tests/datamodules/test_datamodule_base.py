@@ -176,6 +176,20 @@ def test_only_training_batches_are_augmented(tiny_dataset, folder):
     assert data.on_after_batch_transfer(case, 0) is case
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_no_tensor_of_a_training_batch_is_left_on_the_host(tiny_dataset, folder, is_stored):
+    """The wrapper of distributed training would move it at every step, and wait for the device."""
+    data = module(tiny_dataset, folder)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    keys = batch["key"].tolist()
+    data._stored, data._augment = is_stored, lambda image, label, _: (image, label)
+    away = torch.device("meta")
+    moved = data.on_after_batch_transfer(data.transfer_batch_to_device(batch, away, 0), 0)
+    assert {value.device for value in moved.values() if torch.is_tensor(value)} == {away}
+    assert (moved["key"].tolist(), len(moved["case"])) == (keys, len(keys))
+
+
 def test_strength_zero_serves_plain_patches(tiny_dataset, folder):
     data = module(tiny_dataset, folder, augment=AugmentSettings(strength=0))
     data.prepare_data()
