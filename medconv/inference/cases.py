@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from medconv.inference.case_stages import CaseResult, CaseStages
 from medconv.inference.companions import Companion
 from medconv.inference.inputs import InputCase
-from medconv.inference.pipeline import WRITING_ROOM, overlapped
+from medconv.inference.pipeline import WRITING_ROOM, Enough, overlapped
 from medconv.inference.predictor import Predictor
 
 
@@ -25,8 +25,8 @@ def predict_cases(
     """Predict case after case and tell of each when it is done; a bad case does not stop the others.
 
     The next case is read and those before are written, in threads, while one is computed. A full disk ends it when
-    two cases in a row met it: hours of computing would be lost. Closed early, it
-    ends its threads first.
+    two cases in a row met it: hours of computing would be lost. What is being written then, or when it is interrupted,
+    is told too. Closed early, it ends its threads first.
 
     Args:
         predictor: The network, ready.
@@ -58,10 +58,18 @@ def predict_cases(
             for result in results:
                 yield result
                 if was_full and result.found_disk_full:
+                    yield from _begun(results)
                     return
                 was_full = result.found_disk_full
     finally:
         stages.close()
+
+
+def _begun(results: Generator[CaseResult, None, None]) -> Generator[CaseResult, None, None]:
+    """Of those that are being written, and no others."""
+    with suppress(Enough, StopIteration):
+        yield results.throw(Enough())
+        yield from results
 
 
 def predict_case(

@@ -42,6 +42,10 @@ WRITING_ROOM = WritingRoom(min(4, max(1, usable_processors() // 4)), 2**28)
 """A thread that writes keeps a processor busy: it tells objects apart, cleans labels and compresses."""
 
 
+class Enough(Exception):  # noqa: N818  no error
+    """Thrown into ``overlapped`` by who wants nothing new begun."""
+
+
 def overlapped(
     jobs: Iterable[Job],
     read: Callable[[Job], Read],
@@ -53,9 +57,10 @@ def overlapped(
 ) -> Generator[Result, None, None]:
     """The results of ``write(compute(read(job)))``, in the order of the jobs.
 
-    One thread reads one job ahead, others write the jobs before; computing stays in the thread of the caller. At
-    most one job more than two and those that there is room to write are in memory. What one of the three raises is
-    raised here, and then, as after an interruption, nothing new is begun and what is being written is finished.
+    One thread reads one job ahead, others write the jobs before; computing stays in the thread of the caller. In
+    memory are at most those that there is room to write, one that is computed or waits for room, and one that is read.
+    What one of the three raises is raised here, and then nothing new is begun and what is being written is finished.
+    After an interruption (Ctrl-C, ``SystemExit``), and after ``Enough``, its results are handed out too.
 
     Args:
         jobs: Taken one ahead.
@@ -78,24 +83,30 @@ def overlapped(
         def begin() -> Future[Read] | None:
             return next((reader.submit(read, job) for job in waiting), None)
 
-        ahead = begin()
-        while ahead is not None:
-            value = ahead.result()
-            is_alone = goes_alone(value)
-            if is_alone:
-                yield from behind.all()
-            else:
-                ahead = begin()
-            computed = compute(value)
-            del value
-            taken = bytes_of(computed)
-            yield from behind.until_room_for(taken)
-            behind.add(writers.submit(write, computed), taken)
-            del computed
-            if is_alone:
-                yield from behind.all()
-                ahead = begin()
-        yield from behind.all()
+        try:
+            ahead = begin()
+            while ahead is not None:
+                value = ahead.result()
+                is_alone = goes_alone(value)
+                if is_alone:
+                    yield from behind.all()
+                else:
+                    ahead = begin()
+                computed = compute(value)
+                del value
+                taken = bytes_of(computed)
+                yield from behind.until_room_for(taken)
+                behind.add(writers.submit(write, computed), taken)
+                del computed
+                if is_alone:
+                    yield from behind.all()
+                    ahead = begin()
+            yield from behind.all()
+        except Enough:
+            yield from behind.all()
+        except (KeyboardInterrupt, SystemExit):
+            yield from behind.all()
+            raise
 
 
 @dataclass
@@ -111,11 +122,16 @@ class _Behind(Generic[Result]):
     def until_room_for(self, taken: int) -> Generator[Result, None, None]:
         """Results of those that must be done before another one of this size is begun, and of those that are."""
         while self._jobs and (not self._has_room_for(taken) or self._jobs[0][0].done()):
-            yield self._jobs.popleft()[0].result()
+            yield self._oldest()
 
     def all(self) -> Generator[Result, None, None]:
         while self._jobs:
-            yield self._jobs.popleft()[0].result()
+            yield self._oldest()
+
+    def _oldest(self) -> Result:
+        result = self._jobs[0][0].result()  # an interrupted wait leaves it where it is
+        self._jobs.popleft()
+        return result
 
     def _has_room_for(self, taken: int) -> bool:
         together = taken + sum(size for _, size in self._jobs)

@@ -12,6 +12,7 @@ from medconv.errors import MedconvError
 from medconv.inference.activation_peak import activation_peak_bytes
 from medconv.inference.byte_plan import GIB, BytePlan, CaseSize, plan_bytes
 from medconv.inference.memory import within_limits
+from medconv.inference.pipeline import WritingRoom
 from medconv.inference.ways import Way, ways_down
 from medconv.models import UNet
 
@@ -67,6 +68,20 @@ def test_cleaning_is_planned_for_beside_the_case_that_is_computed_meanwhile() ->
     # numbered (16 bytes a voxel) where a third copy of the labels would be; networks compute in more than that
     assert grows_by(overlapped=True) == pytest.approx(1.1 * 15 * voxels, abs=2)
     assert grows_by(overlapped=False) == 0
+
+
+def test_all_that_are_written_at_once_are_planned_for() -> None:
+    way = Way(CPU, CPU, 1)
+
+    def host_bytes(size: int, room: WritingRoom) -> int:
+        return plan_bytes(case((size, size, size)), way, overlapped=True, room=room).host_bytes
+
+    writing = plan_bytes(case((64, 64, 64)), way).writing_bytes
+    assert writing >= 64**3 * 5  # the image, and labels
+    more = host_bytes(64, WritingRoom(4, 2**28)) - host_bytes(64, WritingRoom())
+    assert more == pytest.approx(1.1 * 3 * writing, abs=2)
+    large = 400
+    assert host_bytes(large, WritingRoom(4, 2**28)) == host_bytes(large, WritingRoom())  # is written alone
 
 
 def test_more_of_anything_takes_more() -> None:

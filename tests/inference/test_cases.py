@@ -25,7 +25,9 @@ from medconv.inference import (
     predict_cases,
 )
 from medconv.inference import case_stages as stages_module
+from medconv.inference import cases as cases_module
 from medconv.inference.companions import PerClass, Place, Probabilities
+from medconv.inference.pipeline import WritingRoom
 from medconv.io import Volume
 from medconv.io.claim import claim
 
@@ -152,6 +154,7 @@ def test_two_full_disks_in_a_row_stop_the_run_and_one_does_not(
 
     jobs = [(InputCase(n, (tiny_nifti(f"{n}.nii"),)), tmp_path / "out" / f"{n}.nii") for n in "abcdef"]
     monkeypatch.setattr(nib.Nifti1Image, "to_filename", sometimes)
+    monkeypatch.setattr(cases_module, "WRITING_ROOM", WritingRoom())
     results = list(predict_cases(predictor, jobs))
     assert [(r.case_id, r.status) for r in results] == [
         ("a", "ok"),
@@ -161,6 +164,70 @@ def test_two_full_disks_in_a_row_stop_the_run_and_one_does_not(
         ("e", "failed"),
     ]
     assert files(tmp_path / "out") == ["a.nii", "c.nii"]
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_what_is_being_written_while_the_disk_is_full_is_told(
+    predictor: Predictor,
+    tiny_nifti: NiftiFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overlap: bool,
+) -> None:
+    to_filename = nib.Nifti1Image.to_filename
+    is_last_begun = threading.Event()
+
+    def sometimes(image: nib.Nifti1Image, name: Path) -> None:
+        if Path(name).name[1] in "ab":
+            assert is_last_begun.wait(10)
+            raise OSError(28, "No space left on device")
+        if Path(name).name[1] == "d":
+            is_last_begun.set()
+        to_filename(image, name)
+
+    jobs = [(InputCase(n, (tiny_nifti(f"{n}.nii"),)), tmp_path / "out" / f"{n}.nii") for n in "abcdefghi"]
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", sometimes)
+    monkeypatch.setattr(cases_module, "WRITING_ROOM", WritingRoom(4, 2**30))
+    if not overlap:
+        is_last_begun.set()
+    results = list(predict_cases(predictor, jobs, overlap=overlap))
+    assert [r.status for r in results[:2]] == ["failed", "failed"]
+    assert files(tmp_path / "out") == [r.output.name for r in results[2:]]
+    assert len(results) < len(jobs)
+    assert len(results) >= (4 if overlap else 2)
+
+
+def test_cases_that_are_written_together_keep_their_own_files_and_remarks(
+    predictor: Predictor, tiny_nifti: NiftiFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(4)
+    save = Prediction.save
+
+    def save_together(prediction: Prediction, path: str | Path) -> Path:
+        together.wait(10)
+        warnings.warn(f"written to {Path(path).name}", stacklevel=1)
+        return save(prediction, path)
+
+    rng = np.random.default_rng(0)
+    images = [tiny_nifti(f"{n}.nii", rng.normal(0, 200, (6, 6, 6)).astype(np.float32)) for n in range(8)]
+    for room, folder in ((WritingRoom(), "one"), (WritingRoom(4, 2**30), "four")):
+        monkeypatch.setattr(cases_module, "WRITING_ROOM", room)
+        jobs = [(InputCase(image.stem, (image,)), tmp_path / folder / image.name) for image in images]
+        place = Place(is_alone=False)
+        companions = [PerClass(place, predictor.label_names), Probabilities(place)]
+        results = list(predict_cases(predictor, jobs, companions=companions, measure=True))
+        assert [r.case_id for r in results] == [image.stem for image in images]
+        assert {r.status for r in results} == {"ok"}
+        if folder == "one":
+            alone = [r.structures for r in results]
+            monkeypatch.setattr(Prediction, "save", save_together)
+    assert [r.structures for r in results] == alone
+    assert all(f"written to {r.output.name}" in r.message for r in results)
+    assert all(r.message.count("written to") == 1 for r in results)
+    written = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.nii"))
+    assert len(written) == 8 * (1 + 1 + len(predictor.label_names) - 1)
+    for path in written:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "four" / path).read_bytes()
 
 
 def test_a_case_that_another_job_is_making_is_left_to_it(

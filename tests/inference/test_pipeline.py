@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -174,4 +175,47 @@ def test_what_writing_raises_is_raised_in_its_turn(writers: int) -> None:
     done: list[int] = []
     with pytest.raises(OSError, match="full"):
         done.extend(overlapped(range(50), int, int, write, room=WritingRoom(writers, 9)))
+    assert done == [0, 1]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_what_is_being_written_at_an_interruption_is_told(interruption: type[BaseException]) -> None:
+    is_interrupted = threading.Event()
+
+    def compute(value: int) -> int:
+        if value == 3:
+            is_interrupted.set()
+            raise interruption
+        return value
+
+    def write(value: int) -> int:
+        assert is_interrupted.wait(10)
+        return value
+
+    done: list[int] = []
+    with pytest.raises(interruption):
+        done.extend(overlapped(range(50), int, compute, write, room=WritingRoom(4, 9)))
+    assert done == [0, 1, 2]
+
+
+def test_an_interrupted_wait_for_what_is_written_loses_nothing() -> None:
+    release = threading.Event()
+
+    def write(value: int) -> int:
+        assert release.wait(10)
+        return value
+
+    def interrupt() -> None:
+        time.sleep(0.1)  # by then the thread of the caller waits for room
+        signal.pthread_kill(caller, signal.SIGINT)
+        time.sleep(0.05)
+        release.set()
+
+    caller = threading.get_ident()
+    done: list[int] = []
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(overlapped(range(50), int, int, write, room=WritingRoom(2, 9)))
+    thread.join()
     assert done == [0, 1]
