@@ -127,7 +127,8 @@ class CudaRecorder:
         if tiles.device.type != "cuda":
             return None
         given = tiles.clone(memory_format=torch.preserve_format)
-        with torch.cuda.device(tiles.device):
+        # a recording that fails would leave its own stream as the current one
+        with torch.cuda.device(tiles.device), torch.cuda.stream(torch.cuda.current_stream(tiles.device)):
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
