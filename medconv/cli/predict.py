@@ -21,6 +21,7 @@ from medconv.cli.predict_lines import case_line, summary_line
 from medconv.cli.predict_network import predictor_settings
 from medconv.cli.predict_tables import require_own_files
 from medconv.cli.progress import Progress
+from medconv.cli.quick_switches import quick_switches
 from medconv.cli.termination import terminated_as_interrupted
 from medconv.errors import ConfigError
 
@@ -45,9 +46,6 @@ beside them: per_class, probabilities, entropy, preview, dicom_seg; labels.txt a
 ITK-SNAP and 3D Slicer. Of several jobs on one folder each takes the cases that no other is making.
 """
 
-_SWITCH_S = 0.0005
-"""How long a thread that reads or writes may keep the interpreter: with Python's 5 ms a GPU runs dry between cases."""
-
 
 def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
@@ -62,9 +60,8 @@ def main(argv: Sequence[str]) -> int:
         from medconv.cli.warm_up import warm_up  # seconds: torch
 
         warm_up(options.device)
-    with without(
-        "pydicom"
-    ):  # nibabel reads an extension of NIfTI headers with it, for which it takes half a second
+    # which takes half a second, and nibabel reads an extension of NIfTI headers with it
+    with without("pydicom"):
         from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases
 
     # in this process networks are only looked at, where actors compute
@@ -112,7 +109,6 @@ def _predict_here(run: _Run) -> int:
     cases = [case for case, _ in run.jobs]
     announcement, has_room = announce_memory(run.predictor, cases, probabilities=keeps)
     run.announce(run.predictor.setting, announcement)
-    sys.setswitchinterval(_SWITCH_S)
     progress = Progress(len(run.jobs), sys.stderr)
     results = predict_cases(
         run.predictor,
@@ -122,7 +118,7 @@ def _predict_here(run: _Run) -> int:
         measure=run.files.is_measuring,
         overlap=has_room,
     )
-    with terminated_as_interrupted():
+    with quick_switches(), terminated_as_interrupted():
         return _tell(results, len(run.jobs), progress, run.files)
 
 
