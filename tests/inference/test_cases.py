@@ -209,7 +209,7 @@ def test_cases_that_are_written_together_keep_their_own_files_and_remarks(
         return save(prediction, path)
 
     rng = np.random.default_rng(0)
-    images = [tiny_nifti(f"{n}.nii", rng.normal(0, 200, (6, 6, 6)).astype(np.float32)) for n in range(8)]
+    images = [tiny_nifti(f"{n}.nii.gz", rng.normal(0, 200, (6, 6, 6)).astype(np.float32)) for n in range(8)]
     for room, folder in ((WritingRoom(), "one"), (WritingRoom(4, 2**30), "four")):
         monkeypatch.setattr(cases_module, "WRITING_ROOM", room)
         jobs = [(InputCase(image.stem, (image,)), tmp_path / folder / image.name) for image in images]
@@ -224,7 +224,7 @@ def test_cases_that_are_written_together_keep_their_own_files_and_remarks(
     assert [r.structures for r in results] == alone
     assert all(f"written to {r.output.name}" in r.message for r in results)
     assert all(r.message.count("written to") == 1 for r in results)
-    written = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.nii"))
+    written = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.nii.gz"))
     assert len(written) == 8 * (1 + 1 + len(predictor.label_names) - 1)
     for path in written:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "four" / path).read_bytes()

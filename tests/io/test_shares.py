@@ -71,3 +71,14 @@ def test_wrong_names_and_shapes_are_refused_and_leave_nothing(tiny_nifti, tmp_pa
     with pytest.raises(GeometryError, match="expected voxels of its shape"):
         write_shares(tmp_path / "p.nii", np.zeros((2, 2, 2)), like)
     assert [p.name for p in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+@pytest.mark.parametrize("name", ["p.nii", "p.nii.gz"])
+def test_written_twice_they_are_the_same_file(name, tiny_nifti, rng, tmp_path):
+    like = read_volume(tiny_nifti("a.nii"))
+    shares = rng.random((2, *like.shape)).astype(np.float16)
+    contents = []
+    for _ in range(2):
+        write_shares(tmp_path / name, shares, like)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -62,10 +63,15 @@ def _header(like: Volume, channels: int) -> Nifti1Header:
     return cast(Nifti1Header, header)
 
 
-def _open(path: Path) -> IO[bytes]:
-    if is_compressed(path):
-        return cast(IO[bytes], gzip.GzipFile(path, "wb", compresslevel=_QUICK, mtime=0))
-    return path.open("wb")
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        if not is_compressed(path):
+            yield file
+            return
+        # without the name of the temporary file, and the time, the same numbers give the same file
+        with gzip.GzipFile("", "wb", compresslevel=_QUICK, fileobj=file, mtime=0) as stream:
+            yield cast(IO[bytes], stream)
 
 
 def _pieces(channels: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float32]]:
