@@ -39,10 +39,10 @@ class Preview:
     def write(self, prediction: Prediction, mask: Path) -> None:
         """A single slice is drawn as the picture it is; single objects in colours, pixel by pixel."""
         path = self.files(mask)[0]
-        with _DRAWING:
-            if prediction.has_objects:
-                draw_instances(*_richest_slice(prediction), path)
-            else:
+        if prediction.has_objects:
+            draw_instances(*_richest_slice(prediction), path)  # with NumPy alone
+        else:
+            with _DRAWING:
                 draw_prediction(prediction, path, stem_of(mask))
 
 

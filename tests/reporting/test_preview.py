@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from matplotlib.axes import Axes
 from medconv.inference import Prediction
 from medconv.inference.companions import Place
 from medconv.io import volume_from_array
-from medconv.reporting import Picture
+from medconv.reporting import Picture, preview
 from medconv.reporting.preview import Preview, draw_prediction
 
 
@@ -65,3 +67,37 @@ def test_the_picture_of_a_slice_lies_beside_its_mask(tmp_path: Path) -> None:
     (path,) = companion.files(tmp_path / "m.nii.gz")
     assert path == tmp_path / "m_preview.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("has_objects", [True, False])
+def test_pictures_of_masks_that_are_written_together_are_those_of_each_alone(
+    tmp_path: Path, has_objects: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    volume = volume_from_array(rng.random((24, 20)), (1.0, 2.0))
+    names = {0: "background", 1: "a", 2: "b"}
+    predictions = [
+        Prediction(rng.integers(0, 3, (24, 20)).astype(np.uint8), volume, names, {}, has_objects=has_objects)
+        for _ in range(4)
+    ]
+    companion, begin = Preview(Place(is_alone=False)), Barrier(4)
+
+    def write(number: int, folder: Path) -> bytes:
+        if folder.name == "together":
+            begin.wait(10)
+        mask = folder / f"{number}.nii.gz"
+        companion.write(predictions[number], mask)
+        return companion.files(mask)[0].read_bytes()
+
+    alone = [write(number, tmp_path / "alone") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(write, range(4), [tmp_path / "together"] * 4))
+    assert together == alone
+    assert len(set(alone)) == 4
+
+
+def test_pictures_of_objects_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    volume = volume_from_array(np.random.default_rng(0).random((12, 9)), (1.0, 2.0))
+    made = Prediction(np.eye(12, 9, dtype=np.uint8), volume, {0: "background", 1: "x"}, {}, has_objects=True)
+    with ThreadPoolExecutor(1) as pool, preview._DRAWING:
+        pool.submit(Preview(Place(is_alone=True)).write, made, tmp_path / "m.tif").result(10)
