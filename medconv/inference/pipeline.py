@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -111,7 +111,7 @@ def overlapped(
 
 @dataclass
 class _Behind(Generic[Result]):
-    """The jobs that are being written, the oldest first."""
+    """The jobs that are being written, or written and not told, the oldest first."""
 
     room: WritingRoom
     _jobs: deque[tuple[Future[Result], int]] = field(default_factory=deque)
@@ -120,12 +120,18 @@ class _Behind(Generic[Result]):
         self._jobs.append((job, taken))
 
     def until_room_for(self, taken: int) -> Generator[Result, None, None]:
-        """Results of those that must be done before another one of this size is begun, and of those that are."""
-        while self._jobs and (not self._has_room_for(taken) or self._jobs[0][0].done()):
-            yield self._oldest()
+        """Results that have their turn, until another one of this size may be begun; a slow one holds up no others."""
+        yield from self._done()
+        while not self._has_room_for(taken, at_work := self._at_work()):
+            wait(at_work, return_when=FIRST_COMPLETED)
+            yield from self._done()
 
     def all(self) -> Generator[Result, None, None]:
         while self._jobs:
+            yield self._oldest()
+
+    def _done(self) -> Generator[Result, None, None]:
+        while self._jobs and self._jobs[0][0].done():
             yield self._oldest()
 
     def _oldest(self) -> Result:
@@ -133,9 +139,13 @@ class _Behind(Generic[Result]):
         self._jobs.popleft()
         return result
 
-    def _has_room_for(self, taken: int) -> bool:
-        together = taken + sum(size for _, size in self._jobs)
-        return len(self._jobs) < self.room.writers and together <= self.room.limit_bytes
+    def _at_work(self) -> dict[Future[Result], int]:
+        return {job: size for job, size in self._jobs if not job.done()}
+
+    def _has_room_for(self, taken: int, at_work: Mapping[Future[Result], int]) -> bool:
+        together = taken + sum(at_work.values())
+        is_within = len(at_work) < self.room.writers and together <= self.room.limit_bytes
+        return is_within or not at_work
 
 
 class _Threads(ThreadPoolExecutor):

@@ -144,6 +144,20 @@ def test_a_result_is_handed_out_as_soon_as_it_and_those_before_are_there() -> No
     assert list(results) == list(range(1, 9))
 
 
+def test_a_slow_job_holds_up_no_others() -> None:
+    is_far = threading.Event()
+
+    def write(value: int) -> int:
+        if value == 0:
+            assert is_far.wait(10)
+        if value == 6:
+            is_far.set()
+        return value
+
+    results = overlapped(range(9), int, int, write, room=WritingRoom(2, 9), bytes_of=lambda _: 1)
+    assert list(results) == list(range(9))
+
+
 def test_a_job_that_goes_alone_waits_for_all_that_are_written() -> None:
     writing, beside = set(), []
 
