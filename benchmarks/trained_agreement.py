@@ -30,7 +30,7 @@ from inference import Job, measured, nnunet_command, nnunet_environment, transla
 from medconv.inference import read_checkpoint
 
 STAGES = 4
-MIDPLANE = {"downsample": "stride", "upsample": "transpose"}
+LIKE_NNUNET = {"downsample": "stride", "upsample": "transpose"}
 """What the shipped hippocampus network does otherwise."""
 
 
@@ -94,7 +94,7 @@ def train(args: argparse.Namespace, work: Path) -> Path:
     overlay.write_text(
         json.dumps(
             {
-                "model": {"network": {"init_args": MIDPLANE}},
+                "model": {"network": {"init_args": LIKE_NNUNET}},
                 "data": {
                     "init_args": {
                         "root": str(Path(args.root).absolute()),

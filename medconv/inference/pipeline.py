@@ -102,11 +102,10 @@ def overlapped(
                     yield from behind.all()
                     ahead = begin()
             yield from behind.all()
-        except Enough:
+        except (Enough, KeyboardInterrupt, SystemExit) as end:
             yield from behind.all()
-        except (KeyboardInterrupt, SystemExit):
-            yield from behind.all()
-            raise
+            if not isinstance(end, Enough):
+                raise
 
 
 @dataclass
