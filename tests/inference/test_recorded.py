@@ -194,6 +194,20 @@ def test_recordings_of_several_shapes_share_memory_and_disturb_nobody() -> None:
 
 
 @pytest.mark.gpu
+def test_a_recording_that_fails_leaves_the_stream_as_it_was() -> None:
+    def forward(tiles: Tensor) -> Tensor:
+        return tiles * float(tiles.max())  # asks the device for a value
+
+    network, before = RecordedNetwork(forward, is_wanted=False), torch.cuda.current_stream()
+    tiles = torch.rand(2, 1, 8, 8, device="cuda")
+    expected = forward(tiles)
+    for _ in range(9):
+        assert torch.equal(network(tiles), expected)
+        assert torch.cuda.current_stream() == before
+    assert not network._recordings
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_recording_on_a_gpu_gives_the_same_labels(scan: Path, tmp_path: Path, precision: str) -> None:
     path = save_checkpoint(tmp_path / "best.ckpt")
