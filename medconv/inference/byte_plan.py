@@ -83,6 +83,7 @@ def plan_bytes(
     held_bytes: int = 0,
     weight_bytes: int = 0,
     recorded_bytes: int = 0,
+    has_recorded: bool = False,
     kept_bytes: int = 0,
     is_cleaned: bool = False,
     overlapped: bool = False,
@@ -96,6 +97,7 @@ def plan_bytes(
         held_bytes: Main memory that the process holds already.
         weight_bytes: Memory of the accelerator that the weights take; 0 where there is none.
         recorded_bytes: Memory of the accelerator that recordings of passes keep.
+        has_recorded: Whether they are made, and so hold it already.
         kept_bytes: Main memory of what is kept beside the labels, such as probabilities.
         is_cleaned: Whether labels are cleaned afterwards, for which components are numbered.
         overlapped: Whether cases before are still being written and the next one read meanwhile.
@@ -131,7 +133,8 @@ def plan_bytes(
     if overlapped:
         host = reading + max(answering, writing) + room.most_bytes(writing)
     host = int(held_bytes + _RUNTIME_BYTES + _SLACK * host)
-    return BytePlan(way, host, int(_SLACK * device), (held_bytes, weight_bytes), writing)
+    held_device = weight_bytes + (recorded_bytes if has_recorded else 0)
+    return BytePlan(way, host, int(_SLACK * device), (held_bytes, held_device), writing)
 
 
 def fields_bytes(shape: Sequence[int]) -> int:

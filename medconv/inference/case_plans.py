@@ -70,6 +70,8 @@ class CasePlans:
         if probabilities:
             kept = probability_bytes * engine.preprocessor.plan.num_classes * prod(record.shape)
 
+        ways = ways_down(engine.device, self._tile_batch, is_recorded=engine.may_record)
+
         def reckoned(way: Way) -> BytePlan:
             size = engine.case_size(record, channels, way.device)
             if self._held_bytes is None:  # once libraries are loaded, and before volumes are read
@@ -80,12 +82,13 @@ class CasePlans:
                 held_bytes=self._held_bytes,
                 weight_bytes=weights,
                 recorded_bytes=engine.recorded_bytes(size, way),
+                has_recorded=engine.has_recorded,
                 kept_bytes=min(kept, LARGEST_IN_MEMORY_BYTES),
                 is_cleaned=self._is_cleaned,
                 overlapped=overlapped,
             )
 
-        return within_limits(map(reckoned, ways_down(engine.device, self._tile_batch)), self._memory_gb, name)
+        return within_limits(map(reckoned, ways), self._memory_gb, name)
 
     def compute(
         self,

@@ -163,7 +163,17 @@ class CaseEngine:
 
     def recorded_bytes(self, size: CaseSize, way: Way) -> int:
         """Memory of the accelerator that recordings of passes keep, see ``RecordedNetwork``."""
-        return SHARES * way.tile_batch * sum(size.tile_bytes) if self._recorded else 0
+        return SHARES * way.tile_batch * sum(size.tile_bytes) if way.is_recorded else 0
+
+    @property
+    def may_record(self) -> bool:
+        """Whether passes may be recorded, and none had to be forgotten."""
+        return bool(self._recorded) and not any(recorded.is_forgotten for recorded in self._recorded)
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether recordings keep their memory already."""
+        return any(recorded.has_recorded for recorded in self._recorded)
 
     @property
     def weight_bytes(self) -> int:
@@ -189,7 +199,7 @@ class CaseEngine:
 
     def _asked(self, way: Way) -> list[tuple[Member, Network]]:
         """The networks where the way wants them, each with how it is asked."""
-        if self._recorded and way.gather.type == self.device.type:
+        if way.is_recorded:
             return list(zip(self.members, self._recorded, strict=True))
         for recorded in self._recorded:  # memory was short
             recorded.forget()

@@ -62,6 +62,13 @@ class RecordedNetwork:
         self._recordings: dict[object, Forward] = {}
         self._seen: Counter[object] = Counter()
         self._is_recordable = True
+        self.is_forgotten = False
+        """Whether memory was short, and nothing is recorded any more."""
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether recordings keep memory."""
+        return bool(self._recordings)
 
     def __call__(self, tiles: Tensor) -> Tensor:
         """Scores of the tiles; the caller's own."""
@@ -74,7 +81,7 @@ class RecordedNetwork:
         """Give the memory of the recordings back, and make no new ones."""
         with self._lock:
             self._recordings.clear()
-            self._is_recordable = False
+            self._is_recordable, self.is_forgotten = False, True
 
     def _replay_for(self, tiles: Tensor) -> Forward | None:
         key = (tuple(tiles.shape), tiles.dtype, tiles.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -25,11 +25,13 @@ class Way:
         device: Where the network runs.
         gather: Where the scores of all classes are gathered and decided.
         tile_batch: Tiles that pass the network together.
+        is_recorded: Whether passes may be recorded and replayed, which keeps memory.
     """
 
     device: torch.device
     gather: torch.device
     tile_batch: int
+    is_recorded: bool = False
 
     @property
     def words(self) -> str:
@@ -45,13 +47,21 @@ class Way:
         return SLAB_ELEMENTS.get(self.gather.type, SLAB_ELEMENTS["cpu"])
 
 
-def ways_down(device: torch.device, tile_batch: int) -> list[Way]:
+def ways_down(device: torch.device, tile_batch: int, *, is_recorded: bool = False) -> list[Way]:
     """The ladder: from the quickest way to the one that takes least of the device's memory.
+
+    Args:
+        device: Where the network is.
+        tile_batch: Tiles that pass it together at best.
+        is_recorded: Whether passes may be recorded; recordings are what is given up first.
 
     Example:
         >>> [way.words for way in ways_down(torch.device("cpu"), 2)]
         ['2 tiles at a time on the CPU', 'one tile at a time on the CPU']
     """
+    if is_recorded:
+        quickest, *others = ways_down(device, tile_batch)
+        return [replace(quickest, is_recorded=True), quickest, *others]
     batches = [tile_batch]
     while batches[-1] > 1:
         batches.append(batches[-1] // 2)

@@ -18,7 +18,7 @@ from medconv.inference import Predictor
 from medconv.inference import engine as engine_module
 from medconv.inference.byte_plan import plan_bytes
 from medconv.inference.recorded import CudaRecorder, Forward, RecordedNetwork
-from medconv.inference.ways import CPU, Way, gains_by_recording
+from medconv.inference.ways import CPU, Way, gains_by_recording, ways_down
 from medconv.io import volume_from_array
 
 NiftiFactory = Callable[..., Path]
@@ -160,12 +160,29 @@ def test_recordings_count_in_the_plan_of_a_gpu(tmp_path: Path) -> None:
         volume = volume_from_array(np.zeros((20, 20, 20)), spacing_mm)
         record = engine.preprocessor.record(volume)
         size = replace(engine.case_size(record, 1, CPU), tile_bytes=(1000,))
-        ways = [Way(card, gather, 4) for gather in (card, CPU)]
+        assert engine.may_record == cuda_graph
+        ways = [Way(card, card, 4, is_recorded=cuda_graph), Way(card, CPU, 4)]
         plans = [plan_bytes(size, way, recorded_bytes=engine.recorded_bytes(size, way)) for way in ways]
         found.append([plan.device_bytes for plan in plans])
     (plain, plain_apart), (recorded, apart) = found
     assert recorded - plain == pytest.approx(1.1 * 2 * 4 * 1000, abs=2)
     assert apart == plain_apart  # there nothing is recorded
+
+
+def test_recordings_are_given_up_before_batches_are_halved() -> None:
+    ways = ways_down(torch.device("cuda", 0), 8, is_recorded=True)
+    assert [(way.tile_batch, way.is_recorded) for way in ways][:3] == [(8, True), (8, False), (4, False)]
+    assert ways[1:] == ways_down(torch.device("cuda", 0), 8)
+
+
+def test_recordings_that_are_made_hold_their_memory_already(tmp_path: Path) -> None:
+    way = Way(torch.device("cuda", 0), torch.device("cuda", 0), 4, is_recorded=True)
+    engine = Predictor.from_checkpoint(save_checkpoint(tmp_path / "best.ckpt"), device="cpu").engine
+    record = engine.preprocessor.record(volume_from_array(np.zeros((20, 20, 20)), (1.0, 1.0, 1.0)))
+    size = engine.case_size(record, 1, CPU)
+    before, after = (plan_bytes(size, way, recorded_bytes=10**9, has_recorded=it) for it in (False, True))
+    assert before.device_bytes == after.device_bytes
+    assert (before.held_bytes[1], after.held_bytes[1]) == (0, 10**9)
 
 
 def test_small_tiles_on_a_gpu_are_recorded_unasked(tmp_path: Path) -> None:
