@@ -82,7 +82,9 @@ class GraphedStep:
     def _record(
         self, step: Callable[[], tuple[Tensor, Sequence[Tensor | None]]], device: torch.device
     ) -> None:
-        with torch.cuda.device(device), warnings.catch_warnings():
+        # a recording that fails would leave its own stream as the current one
+        own = torch.cuda.stream(torch.cuda.current_stream(device))
+        with torch.cuda.device(device), own, warnings.catch_warnings():
             # in distributed training these nodes exist already, on the stream that steps are replayed from later
             warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             side = torch.cuda.Stream()
