@@ -62,8 +62,8 @@ class GradientExchange:
 
     def average(self, gradients: Tensor) -> None:
         """Replace gradients by their mean over all processes."""
+        gradients.div_(self._world)  # first, as the wrapper does: the sum may leave the range of a short type
         dist.all_reduce(gradients, group=self._wrapper.process_group)
-        gradients.div_(self._world)
 
     def take_over(self) -> None:
         """Have the wrapper leave alone the gradients of the step that is computed now, within its ``forward``."""
@@ -77,10 +77,12 @@ class GradientExchange:
 def exchange_for(wrapper: object) -> GradientExchange | None:
     """What averages gradients in place of a wrapper; ``None`` where there is none or it has to do it.
 
-    It has to where parameters are of several types, or do not fill their memory, or where a hook does something to
-    gradients on their way.
+    It has to where parameters are of several types, or do not fill their memory; where a hook or a type of its own does
+    something to gradients on their way, or some are left out; and where it learns from its first step which are used.
     """
-    if not isinstance(wrapper, DistributedDataParallel) or wrapper._comm_hooks:
+    if not isinstance(wrapper, DistributedDataParallel):
+        return None
+    if wrapper._comm_hooks or wrapper.mixed_precision or wrapper.parameters_to_ignore or wrapper.static_graph:
         return None
     trained = [p for p in wrapper.module.parameters() if p.requires_grad]
     is_of_one_kind = len({(p.dtype, p.device) for p in trained}) == 1

@@ -41,6 +41,36 @@ def test_without_a_wrapper_there_is_nobody_to_replace():
     assert exchange_for(nn.Linear(1, 1)) is None
 
 
+def shrink(state, bucket):
+    raise AssertionError(f"{state}, {bucket}: no step is made")
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of one process."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({"static_graph": True}, None),
+        ({}, lambda wrapper: wrapper.register_comm_hook(None, shrink)),
+        ({}, lambda wrapper: wrapper.parameters_to_ignore.add("weight")),
+        ({}, lambda wrapper: wrapper.requires_grad_(False)),
+    ],
+)
+def test_a_wrapper_that_does_more_than_average_is_not_replaced(alone, settings, change):
+    network = nn.Conv2d(2, 2, 3)
+    assert exchange_for(nn.parallel.DistributedDataParallel(network)) is not None
+    wrapper = nn.parallel.DistributedDataParallel(network, **settings)
+    if change is not None:
+        change(wrapper)
+    assert exchange_for(wrapper) is None
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_with_the_wrapper_alone(tmp_path):
     code = TWO_PROCESSES.format(tests=str(Path(__file__).parent), store=str(tmp_path / "store"))
