@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompose, _SignalConnector
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from medconv.training.callbacks import shared_clock
@@ -29,6 +32,7 @@ class Rank:
             received_sigterm=False,
             should_stop=False,
             fit_loop=SimpleNamespace(epoch_loop=self.loop),
+            _signal_connector=SimpleNamespace(_sigterm_notifier_fn=refuse, received_sigterm=False),
             strategy=SimpleNamespace(broadcast=self._broadcast),
         )
         self.steps, self.patch = 0, patch
@@ -56,6 +60,10 @@ class Rank:
             self.asked.append((self.steps, value))
         assert self.asked[-1][0] == self.steps, "a process asks where the first does not"
         return self.asked[-1][1]
+
+
+def refuse(*_):
+    raise AssertionError("Lightning speaks to all processes in the middle of a step")
 
 
 class Loop:
@@ -127,7 +135,50 @@ def test_the_questions_are_given_back(monkeypatch):
     rank.callback.teardown(rank.trainer, None, "fit")  # and once more, as after a run that failed
 
 
+def test_the_questions_are_given_back_after_an_error(monkeypatch):
+    rank = Rank(0, [], limit_s=10, patch=monkeypatch)
+    rank.callback.on_exception(rank.trainer, None, RuntimeError())
+    assert not vars(rank.loop)
+    assert "_check_time_remaining" not in vars(rank.trainer.callbacks[0])
+
+
+@pytest.fixture
+def handlers():
+    """What Lightning sets for SIGTERM, with a handler of the user behind its own."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, _HandlersCompose([refuse, lambda *_: heard.append(True)]))
+    yield heard
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("at_end_of_epoch", [False, True])
+def test_a_signal_is_noted_and_told_at_the_next_question(monkeypatch, handlers, at_end_of_epoch):
+    ranks = [Rank(n, [], patch=monkeypatch) for n in range(1)]
+    run(ranks, 10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert handlers == [True]
+    assert not ranks[0].trainer.received_sigterm  # or Lightning would leave the loop at once, alone
+    if at_end_of_epoch:
+        ranks[0].callback.on_train_epoch_end(ranks[0].trainer, None)
+        assert ranks[0].trainer._signal_connector.received_sigterm
+    else:
+        with pytest.raises(SIGTERMException):
+            run(ranks, 100)
+
+
+def test_the_end_of_an_epoch_is_no_time_limit_and_no_end(monkeypatch):
+    rank = Rank(0, [], limit_s=10, patch=monkeypatch)
+    rank.now += 20
+    rank.callback.on_train_epoch_end(rank.trainer, None)
+    assert not rank.trainer.should_stop  # the next step does, after which the last weights are validated
+    assert rank.trainer._signal_connector.received_sigterm is False
+    run([rank], 1)
+    assert rank.trainer.should_stop
+
+
 def test_lightning_asks_by_these_names():
     """Another Lightning may call them otherwise: then steps of several GPUs wait again, and this says so."""
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
     assert callable(Timer._check_time_remaining)
+    assert callable(_SignalConnector._sigterm_notifier_fn)
+    assert _HandlersCompose([refuse]).signal_handlers == [refuse]
