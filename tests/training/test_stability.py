@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lagging_device import LaggingDevice
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.utils.data import DataLoader
 
 from medconv.datamodules import NiftiDataModule
@@ -167,3 +168,18 @@ def test_step_cases_and_the_last_sound_checkpoint_are_named(tiny_dataset, tmp_pa
 def test_settings_that_would_never_look_are_refused(setting):
     with pytest.raises(ConfigError, match="expected every_n_steps and patience from 1, got"):
         StopOnNonFinite(**setting)
+
+
+def test_processes_stop_together_also_where_only_one_has_a_bad_loss(tmp_path, monkeypatch):
+    asked = []
+
+    def any_process(_, decision, all):  # noqa: A002 - the name that Lightning gave it
+        assert all is False
+        asked.append(decision)
+        return len(asked) in (2, 4, 5)  # another one has a bad loss at these looks
+
+    monkeypatch.setattr(SingleDeviceStrategy, "reduce_boolean_decision", any_process)
+    stopping = StopOnNonFinite(every_n_steps=2, patience=2)
+    at, told = stop(tmp_path, stopping, LaggingDevice(0))
+    assert (at, told) == (10, "the loss of another process is no number")
+    assert asked == [False] * 5

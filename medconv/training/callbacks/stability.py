@@ -15,6 +15,10 @@ from medconv.inference.archive import load_plain
 from medconv.inference.checkpoint import network_state
 from medconv.training.on_the_way import OnTheWay
 
+_OF_ANOTHER = (
+    "the loss of another process is no number and has not come back; that process says where it began"
+)
+
 _Step = tuple[int, Any]
 """The number of a step, and the cases of its batch where they are known."""
 
@@ -95,11 +99,14 @@ class StopOnNonFinite(pl.Callback):
         wrong = [n for n, value in enumerate(values) if not _is_finite(value)]
         if wrong and self._first is None:
             self._first = (steps[wrong[0]], values[wrong[0]])
-        self._bad = 0 if _is_finite(values[-1]) else self._bad + 1
+        is_bad = not _is_finite(values[-1])
+        # one process that stops alone leaves the others waiting for it
+        is_bad = trainer.strategy.reduce_boolean_decision(is_bad, all=False)
+        self._bad = self._bad + 1 if is_bad else 0
         if not self._bad:
             self._first = None
-        elif self._bad >= self.patience and self._first is not None:
-            raise MedconvError(_explain(trainer, *self._first))
+        elif self._bad >= self.patience:
+            raise MedconvError(_explain(trainer, *self._first) if self._first else _OF_ANOTHER)
 
 
 def last_finite_checkpoint(folders: Sequence[Path]) -> Path | None:
