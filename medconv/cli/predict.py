@@ -76,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
         cases, outputs = [case for case, _ in kept], [output for _, output in kept]
     companions = companions_of(options, cases, predictor)
     remarks = prepare_places(options, predictor)
+    if options.cuda_graph == "true" and predictor.device.type != "cuda" and not is_ray:
+        remarks.append("--cuda-graph has no effect: it needs a GPU")
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     companions += files.companions
     run = _Run(options, predictor, list(zip(cases, outputs, strict=True)), companions, files, remarks)
@@ -266,7 +268,7 @@ def _parser() -> ArgumentParser:
     add("--postprocessing", type=str, default=None, help="YAML file of medconv tune-postprocessing")
     add(
         "--cuda-graph",
-        type=bool | Literal["auto"],
+        type=Literal["auto", "true", "false"],
         default="auto",
         help="record a pass over tiles on a GPU and replay it: true, false, or auto: small tiles",
     )

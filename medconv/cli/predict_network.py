@@ -29,7 +29,7 @@ def predictor_settings(options: Namespace, **changes: Any) -> dict[str, Any]:
         "precision": options.precision,
         "memory_gb": options.memory_gb,
         "postprocessing": Postprocessing.load(rules) if rules else None,
-        "cuda_graph": options.cuda_graph,
+        "cuda_graph": {"auto": "auto", "true": True, "false": False}[options.cuda_graph],
         "allow": plugins(options),
         **changes,
     }

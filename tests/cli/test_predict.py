@@ -43,6 +43,19 @@ def files(folder: Path) -> list[str]:
     return [name for name in found if name not in ("labels.txt", "labels.ctbl")]
 
 
+def test_recording_is_a_word_of_three_and_has_no_effect_without_a_gpu(
+    checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-i", scans / "a.nii.gz", "-o", tmp_path / "mask.nii.gz", checkpoint, "--cuda-graph")
+    assert predict(*words, "maybe") == 2
+    assert (
+        "--cuda-graph: expected one of ['auto', 'true', 'false']. Got value: maybe" in capsys.readouterr().err
+    )
+    for word, said in (("true", "remark: --cuda-graph has no effect: it needs a GPU\n"), ("auto", "")):
+        assert predict(*words, word) == 0
+        assert capsys.readouterr().err == said
+
+
 def test_a_folder_becomes_a_folder_of_masks(
     checkpoint: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
