@@ -39,7 +39,13 @@ class FlatGradients:
     def fill(self, gradients: Sequence[Tensor | None]) -> None:
         """Copy gradients in; where there is none, what was there stays, which is 0."""
         pairs = [(view, g) for view, g in zip(self.each, gradients, strict=True) if g is not None]
-        torch._foreach_copy_([view for view, _ in pairs], [g for _, g in pairs])
+        # one that lies otherwise, as that of a kernel of one voxel may, would have all of them copied one by one
+        alike = [(view, g) for view, g in pairs if view.stride() == g.stride()]
+        if alike:
+            torch._foreach_copy_([view for view, _ in alike], [g for _, g in alike])
+        for view, g in pairs:
+            if view.stride() != g.stride():
+                view.copy_(g)
 
 
 class GradientExchange:

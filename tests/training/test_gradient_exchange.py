@@ -26,7 +26,8 @@ def test_flat_gradients_lie_as_their_parameters_do():
     conv = nn.Conv3d(4, 3, 3).to(memory_format=torch.channels_last_3d)
     parameters = [*conv.parameters(), nn.Parameter(torch.zeros(()))]
     flat = FlatGradients(parameters)
-    given = [torch.rand(p.shape) for p in parameters]
+    given = [torch.rand(p.shape) for p in parameters]  # the kernel's lies otherwise
+    assert [g.stride() == p.stride() for g, p in zip(given, parameters, strict=True)] == [False, True, True]
     flat.fill(given)
     assert flat.all.numel() == sum(p.numel() for p in parameters)
     for view, p, g in zip(flat.each, parameters, given, strict=True):
@@ -34,6 +35,14 @@ def test_flat_gradients_lie_as_their_parameters_do():
         torch.testing.assert_close(view, g, rtol=0, atol=0)
     flat.all.mul_(2)
     torch.testing.assert_close(flat.each[0], 2 * given[0])
+
+
+def test_gradients_that_are_missing_or_all_lie_otherwise():
+    flat = FlatGradients([nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(2))])
+    flat.fill([None, None])
+    assert not flat.all.any()
+    flat.fill([torch.arange(6.0).reshape(3, 2).T, None])
+    assert flat.all.tolist() == [0, 2, 4, 1, 3, 5, 0, 0]
 
 
 def test_without_a_wrapper_there_is_nobody_to_replace():
