@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         from medconv.cli.warm_up import warm_up  # seconds: torch
 
         warm_up(options.device)
-    # which takes half a second, and nibabel reads an extension of NIfTI headers with it
+    # nibabel would load it for an extension of NIfTI headers that nobody reads here: half a second
     with without("pydicom"):
         from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases
 

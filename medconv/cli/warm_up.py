@@ -11,8 +11,8 @@ import torch
 def warm_up(device: str) -> None:
     """Begin to start a GPU in a thread: its context, and the libraries of a first convolution and norm.
 
-    That is about a second, most of it waiting for files and the driver. For another device, and where there is no GPU,
-    nothing is started; what goes wrong is left to who uses the GPU later and can say it.
+    For another device, and where there is no GPU, nothing is started; what goes wrong is left to who uses the GPU later
+    and can say it.
 
     Args:
         device: ``"auto"``, ``"cuda"``, ``"cuda:1"``; any other text is another device.

@@ -2,7 +2,7 @@
 
 Distributed training hooks on to every parameter, copies its gradient into a bucket and averages bucket after bucket, so
 that one travels while the next is computed. A recorded step has all gradients at once: nothing is left to overlap, and
-the hooks cost the host more than the whole step.
+the hooks only keep the host busy, which has no time to spare where a step takes 8 ms.
 """
 
 from __future__ import annotations
