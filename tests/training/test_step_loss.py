@@ -10,9 +10,9 @@ import pytest
 import torch
 from lagging_device import LaggingDevice
 from lightning.pytorch.loggers import CSVLogger
+from tiny_training_data import tiny_data
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from medconv.datamodules import NiftiDataModule
 from medconv.models import UNet
 from medconv.training import DataWait, SegmentationTask, StepProgress, StopOnNonFinite
 from medconv.training.callbacks.step_loss import StepLoss
@@ -32,14 +32,7 @@ class Notes(SegmentationTask):
 
 
 def fit(tiny_dataset, folder, *callbacks, task=None, steps=6, epochs=2, every=4, **settings):
-    data = NiftiDataModule(
-        tiny_dataset,
-        patch_size=[8, 8, 8],
-        batch_size=2,
-        steps_per_epoch=steps,
-        num_workers=0,
-        cache_dir=folder,
-    )
+    data = tiny_data(tiny_dataset, folder, steps)
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",

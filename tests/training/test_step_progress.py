@@ -12,23 +12,16 @@ from jsonargparse import Namespace
 from lagging_device import LaggingDevice
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from tiny_training_data import tiny_data
 
 from medconv.cli.watchers import progress_bar
-from medconv.datamodules import NiftiDataModule
 from medconv.models import UNet
 from medconv.training import DataWait, SegmentationTask, StepProgress, StopOnNonFinite
 from medconv.training.log_steps import has_logged, logs_now
 
 
 def fit(tiny_dataset, folder, *callbacks, accelerator="cpu", steps=12, every=4, logger=False):
-    data = NiftiDataModule(
-        tiny_dataset,
-        patch_size=[8, 8, 8],
-        batch_size=2,
-        steps_per_epoch=steps,
-        num_workers=0,
-        cache_dir=folder,
-    )
+    data = tiny_data(tiny_dataset, folder, steps)
     task = SegmentationTask(UNet(3, 1, 3, channels=(4, 8)), surface_every=100)
     trainer = pl.Trainer(
         max_epochs=1,
