@@ -21,13 +21,16 @@ from medconv.cli.predict_lines import case_line, summary_line
 from medconv.cli.predict_network import predictor_settings
 from medconv.cli.predict_tables import require_own_files
 from medconv.cli.progress import Progress
+from medconv.cli.quick_start import quick_start
 from medconv.cli.quick_switches import quick_switches
+from medconv.cli.shard_option import parse_shard
 from medconv.cli.termination import terminated_as_interrupted
 from medconv.errors import ConfigError
 
 if TYPE_CHECKING:
     from medconv.inference import CaseResult, InputCase, Predictor
     from medconv.inference.companions import Companion
+    from medconv.io import ImageLayout
 
 _DESCRIPTION = """\
 Write a mask for every volume, on its own grid and with its header.
@@ -51,18 +54,26 @@ def main(argv: Sequence[str]) -> int:
     """Parse, predict every case, tell what failed. Returns the exit code."""
     options = _parse(argv[1:])
     _require_files(options)
-    layout = layout_of(options)
-    is_ray = options.engine == "ray"
-    if options.devices > 1 and not is_ray:
+    with quick_start():
+        # nibabel would load it for an extension of NIfTI headers that nobody reads here: half a second
+        with without("pydicom"):
+            layout = layout_of(options)
+        is_here = options.devices == 1 or options.engine == "ray"
+        run = _prepare(argv, options, layout) if is_here else None
+    if run is None:
         with terminated_as_interrupted():
             return predict_on_devices(argv[1:], options)
+    return _predict_on_ray(run) if options.engine == "ray" else _predict_here(run)
+
+
+def _prepare(argv: Sequence[str], options: Namespace, layout: ImageLayout) -> _Run:
+    """Load what computes, look at all inputs and outputs, and begin nothing."""
+    is_ray = options.engine == "ray"
     if not is_ray:
         from medconv.cli.warm_up import warm_up  # seconds: torch
 
         warm_up(options.device)
-    # nibabel would load it for an extension of NIfTI headers that nobody reads here: half a second
-    with without("pydicom"):
-        from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases
+    from medconv.inference import Predictor, collect_inputs, plan_outputs, shard_cases
 
     # in this process networks are only looked at, where actors compute
     changes = {"device": "cpu", "precision": "auto"} if is_ray else {}
@@ -80,8 +91,7 @@ def main(argv: Sequence[str]) -> int:
         remarks.append("--cuda-graph has no effect: it needs a GPU")
     files = RunFiles(options, ["medconv", *argv], predictor, cases)
     companions += files.companions
-    run = _Run(options, predictor, list(zip(cases, outputs, strict=True)), companions, files, remarks)
-    return _predict_on_ray(run) if is_ray else _predict_here(run)
+    return _Run(options, predictor, list(zip(cases, outputs, strict=True)), companions, files, remarks)
 
 
 @dataclass(frozen=True)
@@ -214,22 +224,6 @@ def _parse(words: Sequence[str]) -> Namespace:
             f"expected --devices from 1 and --memory-gb above 0, got {options.devices} and {options.memory_gb}"
         )
     return options
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """The share and how many there are, from ``"3/8"``; the first is 1.
-
-    Raises:
-        ConfigError: Another text, or a share that does not exist.
-
-    Example:
-        >>> parse_shard("3/8")
-        (3, 8)
-    """
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise ConfigError(f"--shard: expected i/n with i from 1 to n, such as 3/8, got {text!r}")
-    return int(number), int(count)
 
 
 def _parser() -> ArgumentParser:
