@@ -54,7 +54,13 @@ def test_a_command_that_raises_ends_with_its_traceback() -> None:
 
 def test_who_was_there_before_is_not_forgotten() -> None:
     program = f"import atexit; atexit.register(print, 'earlier')\n{TELLTALE}\n{START}\n"
-    assert run(f"{program}sys.exit(with_quick_end(lambda: 0))") == (0, ["earlier", "taken apart"], "")
+    assert run(f"{program}sys.exit(with_quick_end(lambda: 0))") == (0, ["earlier"], "")
+
+
+def test_a_profile_is_written_to_its_end() -> None:
+    program = f"{TELLTALE}\n{START}\nimport cProfile\nprofile = cProfile.Profile()\nprofile.enable()\n"
+    program += "code = with_quick_end(lambda: 5)\nprofile.disable()\nprint(len(profile.getstats()) > 0)\nsys.exit(code)"
+    assert run(program) == (5, ["True", "taken apart"], "")
 
 
 def test_output_that_cannot_be_written_is_told_as_ever() -> None:
